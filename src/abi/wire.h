@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wire codec: values to slots and back, in an exchange.
+ *
+ * Compiled for both sides, freestanding. Encoding trusts its caller and checks
+ * only that things fit. Decoding trusts nothing: each slot is read once, and
+ * only the copy is judged and used.
+ */
+#ifndef KAON_SRC_ABI_WIRE_H
+#define KAON_SRC_ABI_WIRE_H
+
+#include <kaon/abi.h>
+#include <kaon/value.h>
+
+/*
+ * An exchange as this side sees it: two pieces of memory, which need not be
+ * adjacent here. area may be NULL with area_size 0.
+ */
+struct kaon_wire {
+    unsigned char *page; /* the mailbox page */
+    unsigned char *area;
+    uint32_t area_size;
+};
+
+/* The first free byte of each piece, as an offset; multiples of 16. */
+struct kaon_wire_free {
+    uint32_t page;
+    uint32_t area;
+};
+
+enum kaon_wire_status {
+    KAON_WIRE_OK = 0,
+    KAON_WIRE_TOO_LARGE,  /* does not fit in what is free */
+    KAON_WIRE_BAD_COUNT,  /* more slots than allowed */
+    KAON_WIRE_BAD_OFFSET, /* slots or data outside of the exchange */
+    KAON_WIRE_BAD_TYPE,   /* unknown type, or void in a slot */
+    KAON_WIRE_BAD_BITS,   /* number not in canonical form */
+    KAON_WIRE_BAD_STRING, /* NUL inside, or none after the end */
+};
+
+/* A sentence's half for each status: "a slot has an unknown type". */
+const char *kaon_wire_reason(enum kaon_wire_status status);
+
+/* The free space of an exchange that holds nothing. */
+struct kaon_wire_free kaon_wire_all_free(void);
+
+/* Bytes of payload that kaon_wire_put() needs for these values at most. */
+uint64_t kaon_wire_size(const struct kaon_value *values, uint32_t count);
+
+/*
+ * Writes values as slots and data behind `free`, in the page if all fit
+ * there, else in the area, and sets slots, count, free_page and free_area of
+ * *frame (the caller's copy, not the one in the exchange). Data that already
+ * lies in the exchange is not copied: its slot refers to it in place. (A
+ * string in place must have its NUL.) On failure *frame is untouched.
+ */
+enum kaon_wire_status kaon_wire_put(const struct kaon_wire *wire,
+                                    struct kaon_wire_free free,
+                                    const struct kaon_value *values,
+                                    uint32_t count, struct kaon_frame *frame);
+
+/*
+ * Reads the values of a frame, which is the caller's copy. At most max values
+ * are accepted. Strings and bytes point into the exchange. On failure values
+ * is undefined.
+ */
+enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
+                                    const struct kaon_frame *frame,
+                                    struct kaon_value *values, uint32_t max);
+
+/*
+ * The free space that a frame of the other side offers for the answer: what
+ * it says, if that is possible, clipped to the exchange otherwise (the answer
+ * then does not fit).
+ */
+struct kaon_wire_free kaon_wire_offer(const struct kaon_wire *wire,
+                                      const struct kaon_frame *frame);
+
+#endif

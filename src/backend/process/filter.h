@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The seccomp filter of a sandbox's process.
+ *
+ * Allowed are two system calls, each from the one instruction of the gate that
+ * makes it, with the arguments that it has there: waking and waiting on the
+ * control page's turn. Any other, by any entry (int 0x80, x32), is not made
+ * but becomes a SIGSYS: a fault. Not even returning from a signal is allowed,
+ * with which a guest could block signals or move its signal stack.
+ */
+#ifndef KAON_SRC_BACKEND_PROCESS_FILTER_H
+#define KAON_SRC_BACKEND_PROCESS_FILTER_H
+
+#include <stddef.h>
+
+/*
+ * Writes struct sock_fprog and the filter to `to`, which the process will see
+ * at guest address `address`. Returns the bytes written; 0 if room is short.
+ */
+size_t kaon__filter_write(void *to, size_t room, unsigned long address);
+
+#endif

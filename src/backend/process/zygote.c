@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The zygote: a program of its own, that forks a process for each sandbox.
+ *
+ * Started once for a host, it holds nothing of the host: no memory, no
+ * descriptors but the two of spawn.h. Freestanding and static, it has all of
+ * its code and data at KAON_PROCESS_ZYGOTE, out of every guest's way. It ends
+ * when the host does, and its children with it.
+ *
+ * Errors that weaken only a second line of defence (namespaces, Landlock) are
+ * ignored: an ordinary user in a container may have neither.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <asm/signal.h>
+#include <linux/capability.h>
+#include <linux/fcntl.h>
+#include <linux/landlock.h>
+#include <linux/mman.h>
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/socket.h>
+
+#include "backend/process/control.h"
+#include "backend/process/spawn.h"
+
+#define USER_END UINT64_C(0x7ffffffff000)
+#define SOL_SOCKET 1
+#define SCM_RIGHTS 1
+#define MSG_NOSIGNAL 0x4000
+#define MSG_CMSG_CLOEXEC 0x40000000
+#define ESRCH 3
+#define EINTR 4
+#define EMFILE 24
+#define RLIMIT_CORE 4
+
+void _start(void);
+void zygote_main(void);
+void *memcpy(void *to, const void *from, size_t size);
+void *memset(void *to, int byte, size_t size);
+
+/* ---- The system, without a C library ----------------------------------- */
+
+static long call6(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+                  uint64_t e, uint64_t f)
+{
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = e;
+    register uint64_t r9 __asm__("r9") = f;
+    long result;
+
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
+                       "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+#define CALL(number, a, b, c, d)                                              \
+    call6(number, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), \
+          0, 0)
+
+static _Noreturn void leave(int code)
+{
+    for (;;)
+        CALL(SYS_exit_group, code, 0, 0, 0);
+}
+
+/* What compilers emit calls to. */
+void *memcpy(void *to, const void *from, size_t size)
+{
+    void *at = to;
+
+    __asm__ volatile("rep movsb"
+                     : "+D"(at), "+S"(from), "+c"(size)
+                     :
+                     : "memory");
+    return to;
+}
+
+void *memset(void *to, int byte, size_t size)
+{
+    void *at = to;
+
+    __asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(byte) : "memory");
+    return to;
+}
+
+/* As the kernel has them. */
+struct io_vector {
+    void *base;
+    uint64_t size;
+};
+
+struct message {
+    void *name;
+    uint32_t name_size, pad;
+    struct io_vector *vectors;
+    uint64_t vector_count;
+    void *control;
+    uint64_t control_size;
+    uint32_t flags;
+};
+
+struct rights {
+    uint64_t size;
+    int32_t level, type;
+    int32_t fds[KAON_SPAWN_MEMORIES];
+};
+
+#define RIGHTS_HEAD offsetof(struct rights, fds)
+
+static uint64_t rights_size(unsigned count)
+{
+    return RIGHTS_HEAD + count * sizeof(int32_t);
+}
+
+/* ---- Becoming small ---------------------------------------------------- */
+
+/* All address space but the zygote's own; the vsyscall page cannot go. */
+static void drop_memory(void)
+{
+    uint64_t end = KAON_PROCESS_ZYGOTE + KAON_PROCESS_ZYGOTE_SIZE;
+
+    CALL(SYS_munmap, 0, KAON_PROCESS_ZYGOTE, 0, 0);
+    CALL(SYS_munmap, end, USER_END - end, 0, 0);
+}
+
+/* No file system, as far as Landlock knows to forbid it. */
+static void drop_files(void)
+{
+    struct {
+        uint64_t files;
+    } rules = { (UINT64_C(1) << 13) - 1 }; /* the 13 rights of ABI 1 */
+    long fd = CALL(SYS_landlock_create_ruleset, &rules, sizeof rules, 0, 0);
+
+    if (fd < 0)
+        return;
+    CALL(SYS_landlock_restrict_self, fd, 0, 0, 0);
+    CALL(SYS_close, fd, 0, 0, 0);
+}
+
+static void drop_privileges(void)
+{
+    struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+    const uint64_t no_core[2] = { 0, 0 };
+
+    CALL(SYS_setsid, 0, 0, 0, 0); /* no signals of the host's terminal */
+    CALL(SYS_chdir, "/", 0, 0, 0);
+    CALL(SYS_unshare,
+         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
+             CLONE_NEWUTS,
+         0, 0, 0);
+    CALL(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+    CALL(SYS_setrlimit, RLIMIT_CORE, no_core, 0, 0);
+    CALL(SYS_capset, &head, none, 0, 0);
+    if (CALL(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0) != 0)
+        leave(2);
+}
+
+struct kernel_sigaction {
+    uint64_t handler, flags, restorer, mask;
+};
+
+static void set_action(unsigned signal, const struct kernel_sigaction *action)
+{
+    CALL(SYS_rt_sigaction, signal, action, 0, sizeof action->mask);
+}
+
+static void reset_signals(void)
+{
+    const struct kernel_sigaction ignore = { .handler = (uint64_t)SIG_IGN };
+    const struct kernel_sigaction usual = { .handler = (uint64_t)SIG_DFL };
+    const uint64_t none = 0;
+
+    for (unsigned signal = 1; signal <= 64; signal++)
+        set_action(signal, &usual);
+    set_action(SIGCHLD, &ignore); /* no zombies */
+    CALL(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
+}
+
+/* ---- A child ----------------------------------------------------------- */
+
+static const unsigned char faults[] = { SIGSEGV, SIGBUS,  SIGILL,
+                                        SIGFPE,  SIGTRAP, SIGSYS };
+
+/*
+ * Nothing is blocked while a handler runs: it never returns, as the filter
+ * allows no rt_sigreturn(), but is where the next call enters the guest.
+ */
+static void handle_signals(const struct kaon_spawn *spawn)
+{
+    const struct kernel_sigaction action = {
+        .handler = spawn->handler,
+        .flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER,
+    };
+    const struct {
+        uint64_t base;
+        int32_t flags, pad;
+        uint64_t size;
+    } stack = { KAON_PROCESS_STACK, 0, 0, KAON_PROCESS_STACK_SIZE };
+
+    CALL(SYS_sigaltstack, &stack, 0, 0, 0);
+    for (unsigned i = 0; i < sizeof faults; i++)
+        set_action(faults[i], &action);
+}
+
+static void map_all(const struct kaon_spawn *spawn, const int32_t *fds)
+{
+    for (uint32_t i = 0; i < spawn->map_count; i++) {
+        const struct kaon_spawn_map *map = &spawn->maps[i];
+        long at = call6(SYS_mmap, map->address, map->size, map->protection,
+                        MAP_SHARED | MAP_FIXED, (uint64_t)fds[map->memory],
+                        map->offset);
+
+        if ((uint64_t)at != map->address)
+            leave(3);
+    }
+}
+
+static void close_all(void)
+{
+    if (CALL(SYS_close_range, 0, ~0u, 0, 0) == 0)
+        return;
+    for (unsigned fd = 0; fd < 64; fd++)
+        CALL(SYS_close, fd, 0, 0, 0);
+}
+
+static _Noreturn void child(const struct kaon_spawn *spawn, const int32_t *fds,
+                            long zygote)
+{
+    CALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+    if (CALL(SYS_getppid, 0, 0, 0, 0) != zygote)
+        leave(4);
+    map_all(spawn, fds);
+    handle_signals(spawn);
+    close_all();
+    __asm__ volatile("jmp *%0" : : "r"(spawn->start) : "memory");
+    __builtin_unreachable();
+}
+
+/* ---- Requests ---------------------------------------------------------- */
+
+/* Answers with errno, or with the pidfd of a new process. */
+static void answer(uint64_t id, long error, int32_t pidfd)
+{
+    struct kaon_spawned spawned = { id, (int32_t)error, 0 };
+    struct io_vector vector = { &spawned, sizeof spawned };
+    struct rights rights = {
+        rights_size(1), SOL_SOCKET, SCM_RIGHTS, { pidfd }
+    };
+    struct message message = { .vectors = &vector, .vector_count = 1 };
+
+    if (!error) {
+        message.control = &rights;
+        message.control_size = rights.size;
+    }
+    CALL(SYS_sendmsg, KAON_ZYGOTE_SOCKET, &message, MSG_NOSIGNAL, 0);
+}
+
+static void spawn_child(const struct kaon_spawn *spawn, const int32_t *fds,
+                        long zygote)
+{
+    int32_t pidfd = -1;
+    /* clone3() is what older container runtimes refuse. */
+    long pid = CALL(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0);
+
+    if (pid == 0)
+        child(spawn, fds, zygote);
+    answer(spawn->id, pid < 0 ? -pid : 0, pidfd);
+    if (pidfd >= 0)
+        CALL(SYS_close, pidfd, 0, 0, 0);
+}
+
+/* Descriptors get lost on their way if there is no place for them here. */
+static void serve(const struct kaon_spawn *spawn, const int32_t *fds,
+                  uint64_t fd_count, long zygote)
+{
+    if (fd_count < spawn->memory_count) {
+        answer(spawn->id, EMFILE, -1);
+    } else if (spawn->map_count) {
+        spawn_child(spawn, fds, zygote);
+    } else {
+        CALL(SYS_pidfd_send_signal, fds[0], SIGKILL, 0, 0);
+        answer(spawn->id, ESRCH, -1);
+    }
+}
+
+static struct kaon_spawn request;
+static struct rights received;
+
+/* One request; false if the host has gone. */
+static int serve_one(long zygote)
+{
+    struct io_vector vector = { &request, sizeof request };
+    struct message message = {
+        .vectors = &vector,
+        .vector_count = 1,
+        .control = &received,
+        .control_size = sizeof received,
+    };
+    long size =
+        CALL(SYS_recvmsg, KAON_ZYGOTE_SOCKET, &message, MSG_CMSG_CLOEXEC, 0);
+    uint64_t fds = 0;
+
+    if (size == -EINTR)
+        return 1;
+    if (size != sizeof request || request.map_count > KAON_SPAWN_MAPS)
+        return 0;
+    if (message.control_size >= RIGHTS_HEAD)
+        fds = (received.size - RIGHTS_HEAD) / sizeof(int32_t);
+    serve(&request, received.fds, fds, zygote);
+    for (uint64_t i = 0; i < fds; i++)
+        CALL(SYS_close, received.fds[i], 0, 0, 0);
+    return 1;
+}
+
+void zygote_main(void)
+{
+    struct pollfd poll[2] = {
+        { .fd = KAON_ZYGOTE_SOCKET, .events = POLLIN },
+        { .fd = KAON_ZYGOTE_HOST, .events = POLLIN },
+    };
+    long zygote;
+
+    drop_memory();
+    reset_signals();
+    drop_privileges();
+    drop_files();
+    zygote = CALL(SYS_getpid, 0, 0, 0, 0);
+    for (;;) {
+        long ready = CALL(SYS_poll, poll, 2, -1, 0);
+
+        if (ready == -EINTR)
+            continue;
+        if (ready < 0 || poll[1].revents || !(poll[0].revents & POLLIN) ||
+            !serve_one(zygote))
+            leave(0);
+    }
+}
+
+/* The kernel's stack is not ours for long. */
+static unsigned char stack[16384] __attribute__((aligned(16), used));
+
+__asm__(".globl _start\n"
+        "_start:\n"
+        "    lea stack+16384(%rip), %rsp\n"
+        "    xor %ebp, %ebp\n"
+        "    call zygote_main\n"
+        "    ud2\n");

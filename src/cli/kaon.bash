@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# bash completion for kaon(1)
+#
+# Names of functions come from guests, which may hold anything: they are never
+# expanded by the shell, as compgen -W would, and are quoted on insertion.
+
+# Offers those of the words after "--" that begin with the current word.
+_kaon_offer() {
+    local word
+    for word; do
+        if [[ $word == "$cur"* ]]; then
+            COMPREPLY+=("$word")
+        fi
+    done
+}
+
+# Offers directories, and files that match the pattern $1, or all.
+_kaon_files() {
+    local file
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r file; do
+        # shellcheck disable=SC2053 # $1 is a pattern
+        if [[ -d $file || $file == ${1:-*} ]]; then
+            COMPREPLY+=("$file")
+        fi
+    done < <(compgen -f -- "$cur")
+}
+
+# The functions of the guest $1. The guest is read, not run.
+_kaon_functions() {
+    local -a names
+    local name
+    mapfile -t names < <("${COMP_WORDS[0]}" inspect --names -- "$1" 2>/dev/null)
+    for name in "${names[@]}"; do
+        if [[ $name == "$cur"* ]]; then
+            COMPREPLY+=("$(printf '%q' "$name")")
+        fi
+    done
+}
+
+_kaon_run() {
+    local i guest=
+    # The first word that is neither an option nor an option's value.
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --deadline | --heap | --stack | --exchange) ((i++)) ;;
+        -*) ;;
+        *)
+            guest=${COMP_WORDS[i]}
+            break
+            ;;
+        esac
+    done
+    if [[ -z $guest ]]; then
+        if [[ $cur == -* ]]; then
+            _kaon_offer --json --verbose --deadline --heap --stack --exchange \
+                --help
+        else
+            _kaon_files '*.elf'
+        fi
+    elif ((COMP_CWORD == i + 1)); then
+        _kaon_functions "$guest"
+    elif [[ $cur == @* ]]; then
+        cur=${cur#@}
+        _kaon_files
+        COMPREPLY=("${COMPREPLY[@]/#/@}")
+    fi
+}
+
+_kaon_bench() {
+    case $prev in
+    --html) _kaon_files ;;
+    --backend) _kaon_offer kvm ;;
+    --only)
+        _kaon_offer call call_callback create_vm_first create_in_domain \
+            create_in_domain_first switch_1000 echo_1KiB echo_1MiB compute \
+            idle_kib_own idle_kib_shared
+        ;;
+    *) _kaon_offer --json --html --only --quick --backend --help ;;
+    esac
+}
+
+_kaon() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        _kaon_offer run inspect doctor bench help --help --version
+        return
+    fi
+    case ${COMP_WORDS[1]} in
+    run) _kaon_run ;;
+    inspect)
+        if [[ $cur == -* ]]; then
+            _kaon_offer --json --names --help
+        else
+            _kaon_files '*.elf'
+        fi
+        ;;
+    doctor) _kaon_offer --json --help ;;
+    bench) _kaon_bench ;;
+    help) _kaon_offer run inspect doctor bench ;;
+    esac
+}
+
+complete -F _kaon kaon

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate page for process isolation on x86-64: the only code in a sandbox's
+ * process that can make a system call, and only the two that the filter
+ * allows (backend/process/filter.c), at the places marked here.
+ *
+ * All registers, the control page and the signal stack are the guest's to
+ * forge: this code decides nothing that the host relies on. It takes what it
+ * needs from the control page after the host's turn, which wrote it anew.
+ */
+#include <asm/unistd.h>
+
+#include "backend/process/control.h"
+#include "gate/gate.h"
+
+#define AT(offset)                                                            \
+        (kaon__gate_process + KAON_PROCESS_CONTROL - KAON_PROCESS_GATE +      \
+         (offset))(%rip)
+
+/* From <linux/futex.h> and <linux/seccomp.h>, which assembly cannot include. */
+#define FUTEX_WAIT 0
+#define FUTEX_WAKE 1
+#define SECCOMP_SET_MODE_FILTER 1
+
+/* ucontext: flags, link, stack (3 words), then the general registers. */
+#define UCONTEXT_REGISTERS 40
+#define SIGINFO_CODE 8
+#define SIGINFO_ARCH 28 /* of SIGSYS */
+
+        .section .rodata, "a"
+        .balign 64
+        .globl  kaon__gate_process
+        .hidden kaon__gate_process
+
+kaon__gate_process:
+
+/* Leave: the guest's way out. Keeps what a function call keeps. */
+        .org    kaon__gate_process + KAON_GATE_LEAVE_OFFSET
+        rdfsbase %rcx
+        mov     %rcx, AT(CONTROL_FS)
+        rdgsbase %rcx
+        mov     %rcx, AT(CONTROL_GS)
+        movl    $KAON_REASON_GATE, AT(CONTROL_REASON)
+
+/*
+ * Hands the turn to the host and waits for it. Returns if the host resumes,
+ * goes to the entry if it enters. Uses caller-saved registers only.
+ */
+hand_over:
+        xor     %eax, %eax
+        xchg    %eax, AT(CONTROL_TURN)
+        cmpl    $0, AT(CONTROL_HOST_SLEEPS)
+        je      1f
+        lea     AT(CONTROL_TURN), %rdi
+        mov     $FUTEX_WAKE, %esi
+        mov     $1, %edx
+        xor     %r10d, %r10d
+        mov     $__NR_futex, %eax
+        syscall
+        .globl  kaon__gate_process_wake
+        .hidden kaon__gate_process_wake
+kaon__gate_process_wake:
+1:      mov     AT(CONTROL_SPIN), %ecx
+2:      cmpl    $KAON_TURN_GUEST, AT(CONTROL_TURN)
+        je      my_turn
+        pause
+        dec     %ecx
+        jg      2b
+3:      mov     $1, %eax
+        xchg    %eax, AT(CONTROL_GUEST_SLEEPS)
+        lea     AT(CONTROL_TURN), %rdi
+        mov     $FUTEX_WAIT, %esi
+        mov     $KAON_TURN_HOST, %edx
+        xor     %r10d, %r10d
+        mov     $__NR_futex, %eax
+        syscall
+        .globl  kaon__gate_process_wait
+        .hidden kaon__gate_process_wait
+kaon__gate_process_wait:
+        cmpl    $KAON_TURN_GUEST, AT(CONTROL_TURN)
+        jne     3b
+        movl    $0, AT(CONTROL_GUEST_SLEEPS)
+
+my_turn:
+        cmpl    $KAON_MODE_RESUME, AT(CONTROL_MODE)
+        jne     enter
+        ret
+
+/* Enter the guest afresh: all registers from the control page, or clear. */
+enter:
+        mov     AT(CONTROL_FS), %rax
+        wrfsbase %rax
+        mov     AT(CONTROL_GS), %rax
+        wrgsbase %rax
+        mov     AT(CONTROL_SP), %rsp
+        pushq   $2
+        popfq
+        mov     $-1, %eax
+        mov     $-1, %edx
+        xrstor  initial_state(%rip)
+        mov     AT(CONTROL_ARGUMENT), %rdi
+        mov     AT(CONTROL_IP), %r11
+        xor     %eax, %eax
+        xor     %ebx, %ebx
+        xor     %ecx, %ecx
+        xor     %edx, %edx
+        xor     %esi, %esi
+        xor     %ebp, %ebp
+        xor     %r8d, %r8d
+        xor     %r9d, %r9d
+        xor     %r10d, %r10d
+        xor     %r12d, %r12d
+        xor     %r13d, %r13d
+        xor     %r14d, %r14d
+        xor     %r15d, %r15d
+        jmp     *%r11
+
+/*
+ * Every fault: rdi the signal's number, rsi the siginfo, rdx the context. It
+ * never returns to what faulted: the host enters afresh, if ever.
+ */
+        .globl  kaon__gate_process_signal
+        .hidden kaon__gate_process_signal
+kaon__gate_process_signal:
+        mov     %edi, AT(CONTROL_SIGNAL)
+        mov     SIGINFO_CODE(%rsi), %eax
+        mov     %eax, AT(CONTROL_CODE)
+        mov     SIGINFO_ARCH(%rsi), %eax
+        mov     %eax, AT(CONTROL_ARCH)
+        lea     UCONTEXT_REGISTERS(%rdx), %rsi
+        lea     AT(CONTROL_CONTEXT), %rdi
+        mov     $CONTROL_CONTEXT_WORDS, %ecx
+        cld
+        rep movsq
+        movl    $KAON_REASON_SIGNAL, AT(CONTROL_REASON)
+5:      call    hand_over
+        jmp     5b
+
+/*
+ * A new process comes here from the zygote, which has mapped all that it may
+ * ever see. It drops the zygote's own memory, then all other system calls.
+ * Should one of the two fail, it ends here and the host sees that.
+ */
+        .globl  kaon__gate_process_start
+        .hidden kaon__gate_process_start
+kaon__gate_process_start:
+        movabs  $KAON_PROCESS_ZYGOTE, %rdi
+        mov     $KAON_PROCESS_ZYGOTE_SIZE, %esi
+        mov     $__NR_munmap, %eax
+        syscall
+        test    %rax, %rax
+        jne     6f
+        mov     $__NR_seccomp, %eax
+        mov     $SECCOMP_SET_MODE_FILTER, %edi
+        xor     %esi, %esi
+        lea     kaon__gate_process_program(%rip), %rdx
+        syscall
+        test    %rax, %rax
+        jne     6f
+        movl    $KAON_REASON_READY, AT(CONTROL_REASON)
+        movabs  $KAON_PROCESS_STACK + KAON_PROCESS_STACK_SIZE, %rsp
+        jmp     5b
+6:      mov     %eax, AT(CONTROL_ERROR)
+        mov     $__NR_exit_group, %eax
+        mov     $1, %edi
+        syscall
+        ud2
+
+/* An XSAVE area: x87 control word 0x37f, MXCSR 0x1f80, all else initial. */
+        .balign 64
+initial_state:
+        .short  0x37f
+        .skip   22
+        .long   0x1f80
+        .skip   512 - 28
+        .skip   64
+
+/* struct sock_fprog, and the filter, which the host fills in. */
+        .balign 16
+        .globl  kaon__gate_process_program
+        .hidden kaon__gate_process_program
+kaon__gate_process_program:
+        .globl  kaon__gate_process_end
+        .hidden kaon__gate_process_end
+kaon__gate_process_end:
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Domains. Owns the machine, its views and vCPUs, and spare memories.
+ *
+ * Invariant: slots[0 .. slot_count) have a vCPU and keep it; who sets `lent`
+ * from false to true has it alone until he sets it back.
+ */
+#include "host/domain.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "backend/process/process.h"
+#include "host/arena.h"
+#include "host/error.h"
+#include "host/image.h"
+#include "host/options.h"
+
+#define MEMORY_MIN (UINT64_C(2) << 20)
+#define MEMORY_DEFAULT (UINT64_C(1) << 30)
+#define MEMORY_MAX (UINT64_C(64) << 30)
+#define VCPUS_DEFAULT 64
+#define VCPUS_MAX 256
+
+/* Far from SIGRTMIN, which programs reach for first, and below glibc's and
+ * valgrind's favourites at the other end. */
+#define KICK_SIGNAL_DEFAULT (SIGRTMIN + 7)
+
+static enum kaon_status take_kick_signal(int32_t *signal,
+                                         struct kaon_error *err)
+{
+    if (*signal == 0)
+        *signal = KICK_SIGNAL_DEFAULT;
+    if (*signal < SIGRTMIN || *signal > SIGRTMAX)
+        return kaon__fail(err, KAON_EINVAL,
+                          "kick_signal is %d: it must be from SIGRTMIN (%d) "
+                          "to SIGRTMAX (%d)",
+                          *signal, SIGRTMIN, SIGRTMAX);
+    return KAON_OK;
+}
+
+static enum kaon_status check_isolation(enum kaon_isolation isolation,
+                                        struct kaon_error *err)
+{
+    if ((unsigned)isolation > KAON_ISOLATION_BEST)
+        return kaon__fail(err, KAON_EINVAL,
+                          "isolation is %d: it must be KAON_ISOLATION_VM, "
+                          "_PROCESS or _BEST",
+                          (int)isolation);
+    return KAON_OK;
+}
+
+static enum kaon_status fill_defaults(struct kaon_domain_opts *opts,
+                                      struct kaon_error *err)
+{
+    enum kaon_status status = check_isolation(opts->isolation, err);
+
+    if (status)
+        return status;
+    if (opts->memory_bytes == 0)
+        opts->memory_bytes = MEMORY_DEFAULT;
+    if (opts->vcpus_max == 0)
+        opts->vcpus_max = VCPUS_DEFAULT;
+    if (opts->memory_bytes < MEMORY_MIN || opts->memory_bytes > MEMORY_MAX)
+        return kaon__fail(err, KAON_EINVAL,
+                          "memory_bytes is %llu: it must be from 2 MiB to 64 "
+                          "GiB",
+                          (unsigned long long)opts->memory_bytes);
+    if (opts->vcpus_max > VCPUS_MAX)
+        return kaon__fail(err, KAON_EINVAL,
+                          "vcpus_max is %u: it must be from 1 to %d",
+                          opts->vcpus_max, VCPUS_MAX);
+    opts->memory_bytes =
+        (opts->memory_bytes + KAON_PAGE_SIZE - 1) & -KAON_PAGE_SIZE;
+    return take_kick_signal(&opts->kick_signal, err);
+}
+
+/* opts are complete and good. */
+static enum kaon_status create(struct kaon_domain **out,
+                               const struct kaon_backend *backend,
+                               const struct kaon_domain_opts *opts, bool shared,
+                               struct kaon_error *err)
+{
+    const struct kaon_machine_config config = {
+        .memory_bytes = opts->memory_bytes,
+        .shared = shared,
+        .vcpus_max = opts->vcpus_max,
+        .kick_signal = opts->kick_signal,
+    };
+    struct kaon_domain *domain = calloc(1, sizeof *domain);
+    enum kaon_status status;
+
+    if (!domain)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a domain");
+    domain->slots = calloc(opts->vcpus_max, sizeof *domain->slots);
+    if (!domain->slots) {
+        status = kaon__fail(err, KAON_ENOMEM, "out of memory for a domain");
+        goto free_domain;
+    }
+    status = backend->machine_create(&domain->machine, &config, err);
+    if (status)
+        goto free_slots;
+    domain->opts = *opts;
+    atomic_init(&domain->references, 1);
+    pthread_mutex_init(&domain->lock, NULL);
+    *out = domain;
+    return KAON_OK;
+
+free_slots:
+    free(domain->slots);
+free_domain:
+    free(domain);
+    return status;
+}
+
+/* By the isolation asked for; opts are complete and good. */
+static enum kaon_status create_isolated(struct kaon_domain **out,
+                                        const struct kaon_domain_opts *opts,
+                                        bool shared, struct kaon_error *err)
+{
+    struct kaon_error why;
+    enum kaon_status status;
+
+    if (opts->isolation == KAON_ISOLATION_PROCESS)
+        return create(out, &kaon__backend_process, opts, shared, err);
+    status = create(out, &kaon__backend_kvm, opts, shared, &why);
+    if (status == KAON_EBACKEND && opts->isolation == KAON_ISOLATION_BEST)
+        return create(out, &kaon__backend_process, opts, shared, err);
+    if (status && err)
+        *err = why;
+    return status;
+}
+
+static enum kaon_status take_opts(struct kaon_domain_opts *opts,
+                                  const struct kaon_domain_opts *theirs,
+                                  struct kaon_error *err)
+{
+    enum kaon_status status =
+        kaon__options_adopt(opts, sizeof *opts, theirs, "domain options", err);
+
+    return status ? status : fill_defaults(opts, err);
+}
+
+enum kaon_status kaon__domain_create_on(struct kaon_domain **out,
+                                        const struct kaon_backend *backend,
+                                        const struct kaon_domain_opts *theirs,
+                                        struct kaon_error *err)
+{
+    struct kaon_domain_opts opts;
+    enum kaon_status status = take_opts(&opts, theirs, err);
+
+    return status ? status : create(out, backend, &opts, true, err);
+}
+
+enum kaon_status kaon_domain_create(struct kaon_domain **out,
+                                    const struct kaon_domain_opts *theirs,
+                                    struct kaon_error *err)
+{
+    struct kaon_domain_opts opts;
+    enum kaon_status status;
+
+    if (!out)
+        return kaon__fail(err, KAON_EINVAL, "out is NULL");
+    status = take_opts(&opts, theirs, err);
+    return status ? status : create_isolated(out, &opts, true, err);
+}
+
+enum kaon_status kaon__domain_create_own(struct kaon_domain **out,
+                                         const struct kaon_image *image,
+                                         const struct kaon_sizes *sizes,
+                                         int32_t kick_signal,
+                                         enum kaon_isolation isolation,
+                                         struct kaon_error *err)
+{
+    struct kaon_domain_opts opts = {
+        .size = sizeof opts,
+        .memory_bytes = kaon__memory_bound(image, sizes),
+        .vcpus_max = 1,
+        .kick_signal = kick_signal,
+        .isolation = isolation,
+    };
+    enum kaon_status status = check_isolation(isolation, err);
+
+    if (!status)
+        status = take_kick_signal(&opts.kick_signal, err);
+    return status ? status : create_isolated(out, &opts, false, err);
+}
+
+struct kaon_domain *kaon__domain_hold(struct kaon_domain *domain)
+{
+    atomic_fetch_add(&domain->references, 1);
+    return domain;
+}
+
+static void free_spares(struct kaon_domain *domain,
+                        void (*free_memory)(struct kaon_memory *))
+{
+    for (struct kaon_view *view = domain->views; view; view = view->next)
+        while (view->spare) {
+            struct kaon_memory *memory = view->spare;
+
+            view->spare = memory->next;
+            free_memory(memory);
+        }
+}
+
+void kaon_domain_destroy(struct kaon_domain *domain)
+{
+    if (!domain || atomic_fetch_sub(&domain->references, 1) != 1)
+        return;
+
+    const struct kaon_backend *backend = domain->machine->backend;
+
+    for (unsigned i = 0; i < atomic_load(&domain->slot_count); i++)
+        backend->vcpu_destroy(domain->slots[i].vcpu);
+    free_spares(domain, kaon__memory_destroy);
+    backend->machine_destroy(domain->machine);
+    while (domain->views) {
+        struct kaon_view *view = domain->views;
+
+        domain->views = view->next;
+        kaon__view_destroy(view);
+    }
+    pthread_mutex_destroy(&domain->lock);
+    free(domain->slots);
+    free(domain);
+}
+
+enum kaon_status kaon_domain_stats(struct kaon_domain *domain,
+                                   struct kaon_domain_stats *out)
+{
+    if (!domain || !out)
+        return KAON_EINVAL;
+    pthread_mutex_lock(&domain->lock);
+    *out = (struct kaon_domain_stats){
+        .sandboxes = domain->sandboxes,
+        .vcpus = atomic_load(&domain->slot_count),
+        .memory_bytes = domain->opts.memory_bytes,
+        .memory_used_bytes = kaon__arena_used(domain->machine->arena),
+    };
+    pthread_mutex_unlock(&domain->lock);
+    return KAON_OK;
+}
+
+/* ---- Memories ---------------------------------------------------------- */
+
+static bool try_lend(struct kaon_vcpu_slot *slot)
+{
+    return !atomic_load_explicit(&slot->lent, memory_order_relaxed) &&
+           !atomic_exchange(&slot->lent, true);
+}
+
+static enum kaon_status find_view(struct kaon_domain *domain,
+                                  struct kaon_view **out,
+                                  struct kaon_image *image,
+                                  struct kaon_error *err)
+{
+    struct kaon_view *view = domain->views;
+    enum kaon_status status;
+
+    while (view && view->image != image)
+        view = view->next;
+    if (!view) {
+        status = kaon__view_create(&view, domain->machine, image, err);
+        if (status)
+            return status;
+        view->next = domain->views;
+        domain->views = view;
+    }
+    if (!view->space.root) {
+        status = kaon__view_show(view, domain->machine, err);
+        if (status)
+            return status;
+    }
+    *out = view;
+    return KAON_OK;
+}
+
+static struct kaon_memory *take_spare(struct kaon_view *view,
+                                      const struct kaon_sizes *sizes)
+{
+    for (struct kaon_memory **from = &view->spare; *from;
+         from = &(*from)->next) {
+        struct kaon_memory *memory = *from;
+
+        if (memory->sizes.heap != sizes->heap ||
+            memory->sizes.stack != sizes->stack ||
+            memory->sizes.exchange != sizes->exchange)
+            continue;
+        *from = memory->next;
+        return memory;
+    }
+    return NULL;
+}
+
+static bool has_spares(const struct kaon_domain *domain)
+{
+    for (const struct kaon_view *view = domain->views; view; view = view->next)
+        if (view->spare)
+            return true;
+    return false;
+}
+
+/*
+ * The arena is full, and what is spare fits nobody: have the machine forget
+ * it. Only if no vCPU is in a guest, and so that none gets there meanwhile:
+ * all are lent to us, or are `mine` already.
+ */
+static bool reclaim(struct kaon_domain *domain,
+                    const struct kaon_vcpu_slot *mine)
+{
+    unsigned count = atomic_load(&domain->slot_count), lent = 0;
+    bool done;
+
+    if (!has_spares(domain))
+        return false;
+
+    while (lent < count &&
+           (&domain->slots[lent] == mine || try_lend(&domain->slots[lent])))
+        lent++;
+    done = lent == count && domain->machine->backend->machine_reclaim(
+                                domain->machine, NULL) == KAON_OK;
+    while (lent--)
+        if (&domain->slots[lent] != mine)
+            kaon__domain_return(&domain->slots[lent]);
+    if (!done)
+        return false;
+    free_spares(domain, kaon__memory_release);
+    for (struct kaon_view *view = domain->views; view; view = view->next)
+        if (view->users == 0)
+            kaon__view_hide(view, domain->machine);
+    kaon__arena_compact(domain->machine->arena);
+    return true;
+}
+
+bool kaon__domain_make_room(struct kaon_domain *domain,
+                            const struct kaon_vcpu_slot *mine)
+{
+    bool made;
+
+    pthread_mutex_lock(&domain->lock);
+    made = reclaim(domain, mine);
+    pthread_mutex_unlock(&domain->lock);
+    return made;
+}
+
+static enum kaon_status make_memory(struct kaon_domain *domain,
+                                    struct kaon_memory **out,
+                                    struct kaon_image *image,
+                                    const struct kaon_sizes *sizes,
+                                    struct kaon_error *err)
+{
+    struct kaon_view *view;
+    enum kaon_status status = find_view(domain, &view, image, err);
+
+    if (status)
+        return status;
+    *out = take_spare(view, sizes);
+    if (*out)
+        return KAON_OK;
+    return kaon__memory_create(out, domain->machine, view, sizes, err);
+}
+
+enum kaon_status kaon__domain_take_memory(struct kaon_domain *domain,
+                                          struct kaon_memory **out,
+                                          struct kaon_image *image,
+                                          const struct kaon_sizes *sizes,
+                                          struct kaon_error *err)
+{
+    enum kaon_status status;
+
+    pthread_mutex_lock(&domain->lock);
+    status = make_memory(domain, out, image, sizes, err);
+    if (status == KAON_ENOMEM && reclaim(domain, NULL))
+        status = make_memory(domain, out, image, sizes, err);
+    if (!status) {
+        (*out)->view->users++;
+        domain->sandboxes++;
+    }
+    pthread_mutex_unlock(&domain->lock);
+    return status;
+}
+
+/*
+ * Where spaces grow, their pages can serve nothing but the same view again:
+ * cleaned here, before anybody can get them. Elsewhere they are free.
+ */
+void kaon__domain_give_memory(struct kaon_domain *domain,
+                              struct kaon_memory *memory)
+{
+    bool keep = domain->machine->backend->spaces_grow;
+    struct kaon_view *view = memory->view;
+
+    if (keep)
+        kaon__memory_reset(memory);
+    else
+        kaon__memory_release(memory);
+    pthread_mutex_lock(&domain->lock);
+    if (keep) {
+        memory->next = view->spare;
+        view->spare = memory;
+    }
+    view->users--;
+    domain->sandboxes--;
+    pthread_mutex_unlock(&domain->lock);
+}
+
+/* ---- vCPUs ------------------------------------------------------------- */
+
+/*
+ * A number for the calling thread, never used again: a pthread_t is, and what
+ * vcpu_bind() did for a thread that ended would be taken as done for the next.
+ */
+static uint64_t thread_number(void)
+{
+    static atomic_uint_fast64_t last;
+    static _Thread_local uint64_t mine
+        __attribute__((tls_model("initial-exec")));
+
+    if (!mine)
+        mine = atomic_fetch_add(&last, 1) + 1;
+    return mine;
+}
+
+static struct kaon_vcpu_slot *lend_idle(struct kaon_domain *domain,
+                                        uint64_t thread)
+{
+    unsigned count = atomic_load(&domain->slot_count);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct kaon_vcpu_slot *slot = &domain->slots[i];
+
+        if (atomic_load(&slot->thread) == thread && try_lend(slot))
+            return slot;
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (try_lend(&domain->slots[i]))
+            return &domain->slots[i];
+    return NULL;
+}
+
+/* One more vCPU, already lent. The domain's lock is held. */
+static enum kaon_status add_vcpu(struct kaon_domain *domain,
+                                 struct kaon_vcpu_slot **out,
+                                 struct kaon_error *err)
+{
+    unsigned index = atomic_load(&domain->slot_count);
+    struct kaon_vcpu_slot *slot = &domain->slots[index];
+    enum kaon_status status;
+
+    if (index == domain->opts.vcpus_max)
+        return kaon__fail(err, KAON_EBUSY,
+                          "all %u vCPUs of the domain are in calls: raise "
+                          "vcpus_max, or call from fewer threads at once",
+                          domain->opts.vcpus_max);
+    status = domain->machine->backend->vcpu_create(&slot->vcpu, domain->machine,
+                                                   index, err);
+    if (status)
+        return status;
+    atomic_store(&slot->lent, true);
+    atomic_store(&domain->slot_count, index + 1);
+    *out = slot;
+    return KAON_OK;
+}
+
+/*
+ * The vCPU that a thread had last is best: older kernels wait for all CPUs
+ * when a vCPU changes its thread.
+ */
+enum kaon_status kaon__domain_borrow(struct kaon_domain *domain,
+                                     struct kaon_vcpu_slot **out,
+                                     struct kaon_error *err)
+{
+    uint64_t thread = thread_number();
+    struct kaon_vcpu_slot *slot = lend_idle(domain, thread);
+
+    if (!slot) {
+        enum kaon_status status;
+
+        /* One may have come back; or all were lent to reclaim(). */
+        pthread_mutex_lock(&domain->lock);
+        slot = lend_idle(domain, thread);
+        status = slot ? KAON_OK : add_vcpu(domain, &slot, err);
+        pthread_mutex_unlock(&domain->lock);
+        if (status)
+            return status;
+    }
+    if (atomic_load(&slot->thread) != thread) {
+        domain->machine->backend->vcpu_bind(slot->vcpu);
+        atomic_store(&slot->thread, thread);
+    }
+    *out = slot;
+    return KAON_OK;
+}
+
+void kaon__domain_return(struct kaon_vcpu_slot *slot)
+{
+    atomic_store_explicit(&slot->lent, false, memory_order_release);
+}

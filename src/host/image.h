@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An image inside the library: the parsed ELF and its loaded memory.
+ *
+ * elf.c and elf_tables.c judge the file (pure, no system calls), image.c makes
+ * images and owns their memory, image_query.c answers questions about them.
+ */
+#ifndef KAON_SRC_HOST_IMAGE_H
+#define KAON_SRC_HOST_IMAGE_H
+
+#include <stdatomic.h>
+#include <kaon/image.h>
+
+/* Whole pages of one protection, in ascending, disjoint guest addresses. */
+struct kaon_image_region {
+    uint64_t address; /* page-aligned */
+    uint64_t pages;
+    uint64_t offset; /* where its first page lies in kaon_image.memory */
+    uint8_t writable, executable; /* always readable; never both */
+};
+
+/* The size of one that has none in the ELF reaches to the next symbol. */
+struct kaon_image_symbol {
+    uint64_t address, size;
+    const char *name;
+};
+
+/* Immutable once made, but for the count of references. */
+struct kaon_image {
+    atomic_uint references;
+    char *name;
+
+    /* What the guest's memory starts as: page-aligned, read-only, one page
+     * for each page of each region (zero-filled pages included). */
+    unsigned char *memory;
+    uint64_t memory_size; /* a multiple of the page size */
+    int memory_fd;        /* the memfd that it maps */
+
+    struct kaon_image_region *regions;
+    uint32_t region_count;
+    struct kaon_segment *segments; /* as in the ELF, for kaon_image_segment */
+    uint32_t segment_count;
+
+    struct kaon_signature *exports, *imports; /* by index; names in `names` */
+    uint32_t export_count, import_count;
+    const struct kaon_signature **exports_by_name; /* sorted by strcmp() */
+    char *names;
+
+    uint64_t entry;
+    int dynamic;
+
+    struct kaon_image_symbol *symbols; /* ascending addresses, all different */
+    uint32_t symbol_count;
+    char *strings; /* the symbols' names */
+};
+
+/* Adds a reference; kaon_image_destroy() gives one back. Returns image. */
+struct kaon_image *kaon__image_hold(struct kaon_image *image);
+
+/*
+ * The index of the export of that name, or -1; and, for messages, the name
+ * nearest to a wrong one (by edit distance), or NULL if none is near.
+ */
+int kaon__image_find_export(const struct kaon_image *image, const char *name);
+const char *kaon__image_nearest_export(const struct kaon_image *image,
+                                       const char *name);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A sandbox inside the library. sandbox.c makes and stops it, call.c calls it.
+ */
+#ifndef KAON_SRC_HOST_SANDBOX_H
+#define KAON_SRC_HOST_SANDBOX_H
+
+#include <stdatomic.h>
+#include <kaon/sandbox.h>
+
+#include "host/domain.h"
+#include "host/host_functions.h"
+#include "host/memory.h"
+#include "host/watch.h"
+
+/*
+ * A sandbox's state, and why a running one's call is to end before the guest
+ * answers. They are one word, so that a stop hits the call that runs, from its
+ * very beginning, and never the next.
+ */
+enum kaon_life {
+    KAON_LIFE_READY = KAON_SANDBOX_READY,
+    KAON_LIFE_RUNNING = KAON_SANDBOX_RUNNING, /* one thread has it */
+    KAON_LIFE_POISONED = KAON_SANDBOX_POISONED,
+    KAON_LIFE_CANCELLED, /* running, but to end; as is the next */
+    KAON_LIFE_OVERDUE,
+};
+
+struct kaon_sandbox {
+    struct kaon_image *image; /* a reference, as the next two */
+    struct kaon_domain *domain;
+    struct kaon_host_functions *functions;
+    const struct kaon_host_entry **imports; /* by index, as in the image */
+    struct kaon_memory *memory;
+    uint64_t deadline_ns;
+
+    _Atomic(enum kaon_life) life;
+
+    /* The rest belongs to who has the sandbox running. */
+    const struct kaon_vcpu_slot *last_slot; /* that ran the guest last */
+    struct kaon_thread_pointers pointers;
+    struct kaon_watch watch;
+    uint64_t buffer_end; /* of kaon_sandbox_buffer(), an offset; 0 if none */
+    uint64_t calls, host_calls, exits;
+    unsigned char *copy; /* of strings and bytes, if exits do not stop it */
+    size_t copy_room;
+
+    /* Other threads may stop a call: those that are about to are counted, and
+     * a call does not end before they are done. */
+    _Atomic(struct kaon_vcpu *) running; /* NULL while none is to be kicked */
+    atomic_uint stoppers;
+};
+
+/* Makes the running call end; nothing if none runs, or it ends already. */
+void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why);
+
+#endif

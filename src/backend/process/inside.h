@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the process backend share: machine.c, space.c (what a
+ * space shows), process.c (its process) and vcpu.c.
+ */
+#ifndef KAON_SRC_BACKEND_PROCESS_INSIDE_H
+#define KAON_SRC_BACKEND_PROCESS_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "backend/process/control.h"
+#include "backend/process/process.h"
+#include "host/arena.h"
+
+#define ARENA_PHYSICAL UINT64_C(0x200000)
+#define STACK_PAGES (KAON_PROCESS_STACK_SIZE / KAON_PAGE_SIZE)
+
+struct attached {
+    uint64_t physical, size;
+    int fd; /* borrowed */
+};
+
+struct process_machine {
+    struct kaon_machine machine;
+    struct kaon_arena arena;
+    int memfd;
+    uint64_t gate;                /* physical */
+    volatile unsigned char *mine; /* a page that is 0 in a child of fork() */
+    int spin;
+    pthread_mutex_t lock; /* guards the rest */
+    struct attached *attached;
+    unsigned attached_count;
+    uint64_t next_physical;
+    struct process_space *spaces;
+};
+
+struct map {
+    uint64_t address, physical, pages;
+    unsigned protection;
+};
+
+struct process_space {
+    struct process_space *next, **back;
+    const struct process_space *parent;
+    struct map *maps;
+    unsigned map_count, map_room;
+    int pidfd;          /* -1 before it is sealed */
+    atomic_bool killed; /* by us: to be replaced before it runs again */
+    uint64_t control_physical;
+    struct kaon_control *control;
+};
+
+static inline struct process_machine *
+process_machine(struct kaon_machine *machine)
+{
+    return (struct process_machine *)machine;
+}
+
+static inline struct process_space *space_of(struct kaon_space space)
+{
+    return (struct process_space *)(uintptr_t)space.root;
+}
+
+/* ---- Machines ---------------------------------------------------------- */
+
+/*
+ * In a child of fork(), memory and processes are the parent's still. What the
+ * child does to its copy of all the rest must not reach them.
+ */
+bool kaon__process_is_mine(struct process_machine *m);
+
+enum kaon_status
+kaon__process_machine_create(struct kaon_machine **out,
+                             const struct kaon_machine_config *config,
+                             struct kaon_error *err);
+void kaon__process_machine_destroy(struct kaon_machine *machine);
+enum kaon_status kaon__process_machine_check(struct kaon_machine *machine,
+                                             struct kaon_error *err);
+enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
+                                              const void *memory, int fd,
+                                              uint64_t size, uint64_t *physical,
+                                              struct kaon_error *err);
+void kaon__process_discard(struct kaon_machine *machine, uint64_t physical,
+                           uint64_t pages);
+enum kaon_status kaon__process_machine_reclaim(struct kaon_machine *machine,
+                                               struct kaon_error *err);
+
+/* ---- Spaces ------------------------------------------------------------ */
+
+/* Before any of its memory is used again, the process is gone. */
+void kaon__process_space_free(struct process_machine *m,
+                              struct process_space *space);
+
+enum kaon_status kaon__process_space_create(struct kaon_machine *machine,
+                                            struct kaon_space *out,
+                                            struct kaon_space parent,
+                                            struct kaon_error *err);
+enum kaon_status kaon__process_space_map(struct kaon_machine *machine,
+                                         struct kaon_space handle,
+                                         uint64_t address, uint64_t physical,
+                                         uint64_t pages, unsigned protection,
+                                         struct kaon_error *err);
+bool kaon__process_space_look(struct kaon_machine *machine,
+                              struct kaon_space space, uint64_t address,
+                              uint64_t *physical, unsigned *protection);
+enum kaon_status kaon__process_space_seal(struct kaon_machine *machine,
+                                          struct kaon_space handle,
+                                          struct kaon_error *err);
+void kaon__process_space_destroy(struct kaon_machine *machine,
+                                 struct kaon_space space);
+
+/* ---- A space's process ------------------------------------------------- */
+
+/* The space's process, the first or another; locked in and ready. */
+enum kaon_status kaon__process_launch(struct process_machine *m,
+                                      struct process_space *space,
+                                      struct kaon_error *err);
+
+/* Kills it, if there is one, and waits until it is gone. */
+void kaon__process_end(struct process_space *space);
+
+bool kaon__process_is_gone(const struct process_space *space);
+
+/* Sleeps until it may be the host's turn, or it is time to look around. */
+void kaon__process_sleep_on(struct process_space *space);
+
+static inline bool kaon__process_my_turn(const struct process_space *space)
+{
+    return __atomic_load_n(&space->control->turn, __ATOMIC_ACQUIRE) !=
+           KAON_TURN_GUEST;
+}
+
+/* ---- vCPUs ------------------------------------------------------------- */
+
+enum kaon_status kaon__process_vcpu_create(struct kaon_vcpu **out,
+                                           struct kaon_machine *machine,
+                                           uint32_t index,
+                                           struct kaon_error *err);
+void kaon__process_vcpu_destroy(struct kaon_vcpu *vcpu);
+void kaon__process_vcpu_bind(struct kaon_vcpu *vcpu);
+enum kaon_status
+kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
+                         bool fresh, const struct kaon_entry *entry,
+                         const struct kaon_thread_pointers *pointers,
+                         struct kaon_exit *exit, struct kaon_error *err);
+enum kaon_status kaon__process_vcpu_resume(struct kaon_vcpu *vcpu,
+                                           struct kaon_exit *exit,
+                                           struct kaon_error *err);
+void kaon__process_vcpu_registers(const struct kaon_vcpu *vcpu,
+                                  struct kaon_registers *registers);
+struct kaon_thread_pointers
+kaon__process_vcpu_pointers(const struct kaon_vcpu *vcpu);
+enum kaon_status kaon__process_kick_ready(struct kaon_machine *machine,
+                                          struct kaon_error *err);
+void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu);
+void kaon__process_vcpu_unkick(struct kaon_vcpu *vcpu);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines of the process backend: the memory that a domain's processes share
+ * with the host.
+ *
+ * Owns the memfd that is the arena, and the gate page in it; counts as a user
+ * of the zygote. Borrows the files of images. In a child of fork() it owns
+ * nothing: what is the parent's is left alone.
+ */
+#include "backend/process/inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "backend/process/filter.h"
+#include "backend/process/launch.h"
+#include "gate/gate.h"
+#include "host/error.h"
+
+#define ATTACH_ALIGN (UINT64_C(1) << 30)
+
+/* How often to look for the turn before sleeping: some 20 us. */
+#define SPIN 1000
+
+#define HWCAP2_FSGSBASE 2 /* of <asm/hwcap2.h> */
+
+/* The gate page: the code, and the filter that it installs. */
+static enum kaon_status make_gate(struct process_machine *m,
+                                  struct kaon_error *err)
+{
+    const size_t size = (size_t)(kaon__gate_process_end - kaon__gate_process);
+    const size_t program =
+        (size_t)(kaon__gate_process_program - kaon__gate_process);
+    unsigned char *page;
+
+    m->gate = kaon__arena_page(&m->arena);
+    if (!m->gate)
+        return kaon__fail(err, KAON_ENOMEM, "memory_bytes is too small");
+    page = kaon__arena_at(&m->arena, m->gate);
+    memcpy(page, kaon__gate_process, size);
+    if (!kaon__filter_write(page + program, KAON_PAGE_SIZE - program,
+                            KAON_PROCESS_GATE + program))
+        return kaon__fail(err, KAON_EBACKEND, "the gate does not fit its page");
+    return KAON_OK;
+}
+
+static void *reserve(int memfd, uint64_t size)
+{
+    void *memory;
+
+    if (ftruncate(memfd, (off_t)size) != 0)
+        return NULL;
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_NORESERVE, memfd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* A page by which a child of fork() knows itself. */
+static volatile unsigned char *mark_owner(void)
+{
+    unsigned char *page = mmap(NULL, KAON_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        return NULL;
+    if (madvise(page, KAON_PAGE_SIZE, MADV_WIPEONFORK) != 0) {
+        munmap(page, KAON_PAGE_SIZE);
+        return NULL;
+    }
+    *page = 1;
+    return page;
+}
+
+bool kaon__process_is_mine(struct process_machine *m)
+{
+    if (*m->mine)
+        return true;
+    mmap(m->arena.base, m->arena.size, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, m->memfd, 0);
+    return false;
+}
+
+enum kaon_status kaon__process_machine_check(struct kaon_machine *machine,
+                                             struct kaon_error *err)
+{
+    if (kaon__process_is_mine(process_machine(machine)))
+        return KAON_OK;
+    return kaon__fail(err, KAON_EBACKEND,
+                      "the sandbox belongs to another process: after fork(), "
+                      "make new sandboxes in the child");
+}
+
+/* Looking longer is of use only if the process runs meanwhile. */
+static int choose_spin(void)
+{
+    cpu_set_t cpus;
+
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) == 1)
+        return 0;
+    return SPIN;
+}
+
+enum kaon_status
+kaon__process_machine_create(struct kaon_machine **out,
+                             const struct kaon_machine_config *config,
+                             struct kaon_error *err)
+{
+    struct process_machine *m = calloc(1, sizeof *m);
+    enum kaon_status status;
+    void *memory;
+
+    if (!m)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a domain");
+    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
+        status = kaon__fail(err, KAON_EBACKEND,
+                            "process isolation needs the FSGSBASE "
+                            "instructions: Linux 5.9 and an Intel CPU since "
+                            "2012 or AMD since 2015");
+        goto free_machine;
+    }
+    status = kaon__launch_open(err);
+    if (status)
+        goto free_machine;
+    m->memfd = memfd_create("kaon-arena", MFD_CLOEXEC);
+    if (m->memfd < 0) {
+        status = kaon__fail_errno(err, KAON_EBACKEND,
+                                  "cannot make memory for a domain "
+                                  "(memfd_create: %s): raise `ulimit -n`",
+                                  strerror(errno));
+        goto close_launch;
+    }
+    memory = reserve(m->memfd, config->memory_bytes);
+    m->mine = memory ? mark_owner() : NULL;
+    if (!m->mine) {
+        status = kaon__fail_errno(
+            err, KAON_ENOMEM,
+            "cannot reserve %llu MiB for a domain: lower memory_bytes, or the "
+            "sandbox's heap_bytes, or raise `ulimit -v`",
+            (unsigned long long)config->memory_bytes >> 20);
+        goto unmap;
+    }
+    kaon__arena_init(&m->arena, memory, config->memory_bytes, ARENA_PHYSICAL);
+    pthread_mutex_init(&m->lock, NULL);
+    m->machine.backend = &kaon__backend_process;
+    m->machine.arena = &m->arena;
+    m->spin = choose_spin();
+    m->next_physical =
+        (ARENA_PHYSICAL + config->memory_bytes + ATTACH_ALIGN - 1) &
+        -ATTACH_ALIGN;
+    status = make_gate(m, err);
+    if (status)
+        goto finish_arena;
+    *out = &m->machine;
+    return KAON_OK;
+
+finish_arena:
+    pthread_mutex_destroy(&m->lock);
+    kaon__arena_finish(&m->arena);
+    munmap((void *)(uintptr_t)m->mine, KAON_PAGE_SIZE);
+unmap:
+    if (memory)
+        munmap(memory, config->memory_bytes);
+    close(m->memfd);
+close_launch:
+    kaon__launch_close();
+free_machine:
+    free(m);
+    return status;
+}
+
+void kaon__process_machine_destroy(struct kaon_machine *machine)
+{
+    struct process_machine *m = process_machine(machine);
+    bool mine = kaon__process_is_mine(m);
+
+    while (m->spaces)
+        kaon__process_space_free(m, m->spaces);
+    munmap(m->arena.base, m->arena.size);
+    munmap((void *)(uintptr_t)m->mine, KAON_PAGE_SIZE);
+    close(m->memfd);
+    kaon__arena_finish(&m->arena);
+    pthread_mutex_destroy(&m->lock);
+    free(m->attached);
+    if (mine)
+        kaon__launch_close();
+    free(m);
+}
+
+enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
+                                              const void *memory, int fd,
+                                              uint64_t size, uint64_t *physical,
+                                              struct kaon_error *err)
+{
+    struct process_machine *m = process_machine(machine);
+    struct attached *attached;
+
+    (void)memory;
+    pthread_mutex_lock(&m->lock);
+    attached = realloc(m->attached, (m->attached_count + 1) * sizeof *attached);
+    if (attached) {
+        *physical = m->next_physical;
+        m->next_physical += (size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
+        m->attached = attached;
+        attached[m->attached_count++] =
+            (struct attached){ .physical = *physical, .size = size, .fd = fd };
+    }
+    pthread_mutex_unlock(&m->lock);
+    if (!attached)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for an image");
+    return KAON_OK;
+}
+
+void kaon__process_discard(struct kaon_machine *machine, uint64_t physical,
+                           uint64_t pages)
+{
+    struct process_machine *m = process_machine(machine);
+    size_t size = pages * KAON_PAGE_SIZE;
+
+    if (!kaon__process_is_mine(m))
+        return; /* nobody gets them any more */
+    if (fallocate(m->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(physical - ARENA_PHYSICAL), (off_t)size) != 0)
+        memset(kaon__arena_at(&m->arena, physical), 0, size);
+}
+
+enum kaon_status kaon__process_machine_reclaim(struct kaon_machine *machine,
+                                               struct kaon_error *err)
+{
+    (void)machine; /* a process that is gone remembers nothing */
+    (void)err;
+    return KAON_OK;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vCPUs of the process backend: the right to give a process its turn, and to
+ * wait for it.
+ *
+ * A kick is the one thing that no guest can parry: it kills the process.
+ * Should its sandbox be called again, it gets another.
+ *
+ * What a process writes is hostile, whosever turn it is: a word of the control
+ * page is read once, and an exit says only what a guest could have caused.
+ */
+#include "backend/process/inside.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/ucontext.h>
+#include <unistd.h>
+#include <linux/audit.h>
+#include <linux/futex.h>
+
+#include "backend/process/launch.h"
+#include "host/error.h"
+
+struct kaon_vcpu {
+    struct process_machine *machine;
+    _Atomic(struct process_space *) space; /* whose process a kick kills */
+    atomic_bool kicked;
+    struct kaon_registers registers;
+    struct kaon_thread_pointers pointers;
+};
+
+enum kaon_status kaon__process_vcpu_create(struct kaon_vcpu **out,
+                                           struct kaon_machine *machine,
+                                           uint32_t index,
+                                           struct kaon_error *err)
+{
+    struct kaon_vcpu *vcpu = calloc(1, sizeof *vcpu);
+
+    (void)index;
+    if (!vcpu)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a vCPU");
+    vcpu->machine = process_machine(machine);
+    *out = vcpu;
+    return KAON_OK;
+}
+
+void kaon__process_vcpu_destroy(struct kaon_vcpu *vcpu)
+{
+    free(vcpu);
+}
+
+void kaon__process_vcpu_bind(struct kaon_vcpu *vcpu)
+{
+    (void)vcpu;
+}
+
+static void stopped(struct kaon_exit *exit, const char *reason)
+{
+    exit->kind = KAON_EXIT_STOPPED;
+    exit->reason = reason;
+}
+
+/* What the process says of its registers, which may be anything. */
+static void copy_context(struct kaon_vcpu *vcpu, const uint64_t *c)
+{
+    vcpu->registers = (struct kaon_registers){
+        c[REG_RAX], c[REG_RBX], c[REG_RCX], c[REG_RDX], c[REG_RSI], c[REG_RDI],
+        c[REG_RBP], c[REG_RSP], c[REG_R8],  c[REG_R9],  c[REG_R10], c[REG_R11],
+        c[REG_R12], c[REG_R13], c[REG_R14], c[REG_R15], c[REG_RIP], c[REG_EFL],
+    };
+}
+
+/* A system call that was not made: the fault it is under KVM. */
+static void on_system_call(struct kaon_vcpu *vcpu, const struct kaon_control *c,
+                           struct kaon_exit *exit)
+{
+    bool native = c->signal != SIGSYS || c->arch == AUDIT_ARCH_X86_64;
+
+    exit->kind = KAON_EXIT_FAULT;
+    exit->vector = native ? 6 : 13;
+    exit->error_code = native ? 0 : 0x80 * 8 + 2; /* of `int 0x80` */
+    vcpu->registers.rip -= 2; /* all of its entries are two bytes */
+}
+
+static void on_signal(struct kaon_vcpu *vcpu, const struct kaon_control *c,
+                      struct kaon_exit *exit)
+{
+    copy_context(vcpu, c->context);
+    switch (c->signal) {
+    case SIGSYS: on_system_call(vcpu, c, exit); return;
+    case SIGILL:
+        /* The kernel's answer to uretprobe(), which no filter sees. */
+        if (c->context[REG_TRAPNO] != 6) {
+            on_system_call(vcpu, c, exit);
+            return;
+        }
+        break;
+    case SIGBUS:
+        if (c->context[REG_TRAPNO] == 14) {
+            exit->kind = KAON_EXIT_MEMORY;
+            exit->reason = "the host has no page behind what it touched";
+            return;
+        }
+        break;
+    }
+    if (c->context[REG_TRAPNO] >= 32) {
+        stopped(exit, "its process got a signal that no fault explains");
+        return;
+    }
+    exit->kind = KAON_EXIT_FAULT;
+    exit->vector = (uint32_t)c->context[REG_TRAPNO];
+    exit->error_code = (uint32_t)c->context[REG_ERR];
+    exit->address = c->context[REG_CR2];
+}
+
+/* One copy of what the process says, then only the copy. */
+static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
+                      struct kaon_exit *exit)
+{
+    struct kaon_control c;
+
+    memcpy(&c, space->control, sizeof c);
+    vcpu->pointers = (struct kaon_thread_pointers){ c.fs_base, c.gs_base };
+    switch (c.reason) {
+    case KAON_REASON_GATE: exit->kind = KAON_EXIT_GATE; return;
+    case KAON_REASON_SIGNAL: on_signal(vcpu, &c, exit); return;
+    }
+    vcpu->registers = (struct kaon_registers){ 0 };
+    stopped(exit, "its process handed over for no reason");
+}
+
+/* Waits for the host's turn; false if it never comes. */
+static bool await_turn(struct kaon_vcpu *vcpu, struct process_space *space)
+{
+    for (int i = 0; i < vcpu->machine->spin; i++) {
+        if (kaon__process_my_turn(space))
+            return true;
+        __builtin_ia32_pause();
+    }
+    while (!atomic_load(&vcpu->kicked)) {
+        kaon__process_sleep_on(space);
+        if (kaon__process_my_turn(space))
+            return true;
+        if (kaon__process_is_gone(space))
+            return kaon__process_my_turn(space);
+    }
+    return false;
+}
+
+static void run(struct kaon_vcpu *vcpu, struct process_space *space,
+                struct kaon_exit *exit)
+{
+    bool came;
+
+    *exit = (struct kaon_exit){ 0 };
+    __atomic_exchange_n(&space->control->turn, KAON_TURN_GUEST,
+                        __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&space->control->guest_sleeps, __ATOMIC_SEQ_CST))
+        syscall(SYS_futex, &space->control->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+    came = await_turn(vcpu, space);
+    if (atomic_load(&vcpu->kicked)) {
+        exit->kind = KAON_EXIT_KICKED;
+    } else if (came) {
+        read_exit(vcpu, space, exit);
+    } else {
+        vcpu->registers = (struct kaon_registers){ 0 };
+        stopped(exit, "its process was killed");
+    }
+}
+
+enum kaon_status
+kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
+                         bool fresh, const struct kaon_entry *entry,
+                         const struct kaon_thread_pointers *pointers,
+                         struct kaon_exit *exit, struct kaon_error *err)
+{
+    struct process_space *space = space_of(handle);
+    struct kaon_control *control = space->control;
+
+    (void)fresh;
+    if (atomic_load(&space->killed)) {
+        enum kaon_status status =
+            kaon__process_launch(vcpu->machine, space, err);
+
+        if (status)
+            return status;
+    }
+    control->mode = KAON_MODE_ENTER;
+    control->ip = entry->ip;
+    control->sp = entry->sp;
+    control->argument = entry->argument;
+    control->fs_base = pointers->fs_base;
+    control->gs_base = pointers->gs_base;
+    /* Either a kick sees the space, or this sees the kick. */
+    atomic_store(&vcpu->space, space);
+    if (atomic_load(&vcpu->kicked))
+        *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
+    else
+        run(vcpu, space, exit);
+    return KAON_OK;
+}
+
+/* After GATE only: faults are final, and who was kicked is dead. */
+enum kaon_status kaon__process_vcpu_resume(struct kaon_vcpu *vcpu,
+                                           struct kaon_exit *exit,
+                                           struct kaon_error *err)
+{
+    struct process_space *space = atomic_load(&vcpu->space);
+
+    (void)err;
+    space->control->mode = KAON_MODE_RESUME;
+    run(vcpu, space, exit);
+    return KAON_OK;
+}
+
+void kaon__process_vcpu_registers(const struct kaon_vcpu *vcpu,
+                                  struct kaon_registers *registers)
+{
+    *registers = vcpu->registers;
+}
+
+struct kaon_thread_pointers
+kaon__process_vcpu_pointers(const struct kaon_vcpu *vcpu)
+{
+    return vcpu->pointers;
+}
+
+enum kaon_status kaon__process_kick_ready(struct kaon_machine *machine,
+                                          struct kaon_error *err)
+{
+    (void)machine; /* it takes nothing of ours */
+    (void)err;
+    return KAON_OK;
+}
+
+/*
+ * Kills the process, and wakes who waits for it: he finds his turn has come,
+ * unless the guest is quick to take it back, and then looks a little later.
+ */
+void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu)
+{
+    struct process_space *space;
+
+    atomic_store(&vcpu->kicked, true);
+    space = atomic_load(&vcpu->space);
+    if (!space || atomic_exchange(&space->killed, true))
+        return;
+    kaon__launch_kill(space->pidfd);
+    __atomic_exchange_n(&space->control->turn, KAON_TURN_HOST,
+                        __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &space->control->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void kaon__process_vcpu_unkick(struct kaon_vcpu *vcpu)
+{
+    atomic_store(&vcpu->kicked, false);
+    atomic_store(&vcpu->space, NULL);
+}

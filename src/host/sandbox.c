@@ -146,6 +146,30 @@ void kaon_sandbox_destroy(struct kaon_sandbox *sandbox)
     free(sandbox);
 }
 
+enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
+                              struct kaon_error *err)
+{
+    struct kaon_machine *machine = sandbox->domain->machine;
+    enum kaon_life life = KAON_LIFE_READY;
+
+    if (machine->backend->machine_check) {
+        enum kaon_status status = machine->backend->machine_check(machine, err);
+
+        if (status)
+            return status;
+    }
+    if (atomic_compare_exchange_strong(&sandbox->life, &life,
+                                       KAON_LIFE_RUNNING))
+        return KAON_OK;
+    if (life != KAON_LIFE_POISONED)
+        return kaon__fail(err, KAON_EBUSY,
+                          "the sandbox is running another call: one at a "
+                          "time, or one sandbox for each thread");
+    return kaon__fail(err, KAON_EPOISONED,
+                      "an earlier call left the sandbox poisoned: destroy it "
+                      "and create another");
+}
+
 /* A call that finds no vCPU here looks at `life` before it enters the guest. */
 void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A sandbox inside the library. sandbox.c makes and stops it, call.c calls it.
+ * A sandbox inside the library. sandbox.c makes, lends and stops it, call.c
+ * calls it.
  */
 #ifndef KAON_SRC_HOST_SANDBOX_H
 #define KAON_SRC_HOST_SANDBOX_H
@@ -50,6 +51,18 @@ struct kaon_sandbox {
     _Atomic(struct kaon_vcpu *) running; /* NULL while none is to be kicked */
     atomic_uint stoppers;
 };
+
+/* One thread has the sandbox from here to kaon__sandbox_release(), and can be
+ * stopped. */
+enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
+                                     struct kaon_error *err);
+
+static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
+                                         bool poisoned)
+{
+    atomic_store(&sandbox->life,
+                 poisoned ? KAON_LIFE_POISONED : KAON_LIFE_READY);
+}
 
 /* Makes the running call end; nothing if none runs, or it ends already. */
 void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values into and out of the exchange of a call. */
+#ifndef KAON_SRC_HOST_EXCHANGE_H
+#define KAON_SRC_HOST_EXCHANGE_H
+
+#include "abi/wire.h"
+#include "host/call.h"
+
+/* Bytes of values that a call or an answer can have at most. */
+static inline unsigned long long
+kaon__exchange_limit(const struct kaon_memory *memory)
+{
+    return memory->sizes.exchange - KAON_PAGE_SIZE;
+}
+
+/* Gives the exchange its area, if the domain can find the memory. */
+enum kaon_status kaon__exchange_need_area(struct kaon_call *call,
+                                          struct kaon_error *err);
+
+/*
+ * Puts values into the exchange; gives it its area if the page is too small.
+ * err says why there is none; it is for KAON_WIRE_TOO_LARGE, and its status
+ * is KAON_OK if values are.
+ */
+enum kaon_wire_status
+kaon__exchange_put(struct kaon_call *call, struct kaon_wire_free free,
+                   const struct kaon_value *values, uint32_t count,
+                   struct kaon_frame *frame, struct kaon_error *err);
+
+/* Puts a CALL frame and its arguments. */
+enum kaon_status kaon__exchange_put_call(struct kaon_call *call,
+                                         uint32_t function,
+                                         const struct kaon_value *values,
+                                         uint32_t count);
+
+/* The values of a frame of the guest's, which is a copy already. */
+enum kaon_wire_status kaon__exchange_get(const struct kaon_call *call,
+                                         const struct kaon_frame *frame,
+                                         struct kaon_value *values,
+                                         uint32_t max);
+
+/* Does a value's data lie at `memory`? */
+static inline bool kaon__lies_in(const struct kaon_value *value,
+                                 const void *memory, size_t size)
+{
+    return value->type >= KAON_TYPE_STRING && memory &&
+           (uintptr_t)value->span.data - (uintptr_t)memory < size;
+}
+
+#endif

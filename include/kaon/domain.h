@@ -34,7 +34,10 @@ struct kaon_domain;
 
 /*
  * What keeps a guest in. The default never falls back to less: a program that
- * wants that says so. SECURITY.md tells what a process does not give.
+ * wants that says so. SECURITY.md tells what a process does not give, and
+ * kaon_sandbox_backend() what a sandbox got. BEST takes a hypervisor that is
+ * not there, not allowed or that refuses for none; that descriptors or memory
+ * are short is an error with it too.
  */
 enum kaon_isolation {
     KAON_ISOLATION_VM = 0,  /* a hypervisor's VM, or an error */

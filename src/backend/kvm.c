@@ -90,17 +90,18 @@ static enum kaon_status fail_open(struct kaon_error *err)
     case ENODEV:
         return kaon__fail_errno(
             err, KAON_EBACKEND,
-            "there is no /dev/kvm: enable virtualization in firmware or cloud, "
+            "there is no /dev/kvm; enable virtualization in firmware or cloud, "
             "load kvm_amd or kvm_intel, in a container pass --device "
-            "/dev/kvm; `kaon doctor` tells more. Or choose weaker isolation: "
-            "KAON_ISOLATION_PROCESS");
+            "/dev/kvm, or choose weaker isolation (KAON_ISOLATION_PROCESS): "
+            "`kaon doctor` tells more");
     case EACCES:
     case EPERM:
         return kaon__fail_errno(
             err, KAON_EBACKEND,
-            "no permission to open /dev/kvm: add the user to its group, as "
-            "in `sudo usermod -aG kvm $USER`, and log in anew; `kaon doctor` "
-            "tells more");
+            "no permission to open /dev/kvm; add the user to its group, as "
+            "in `sudo usermod -aG kvm $USER`, and log in anew, or choose "
+            "weaker isolation (KAON_ISOLATION_PROCESS): `kaon doctor` tells "
+            "more");
     case EMFILE:
     case ENFILE:
         return kaon__fail_errno(err, KAON_EBACKEND,
@@ -108,7 +109,9 @@ static enum kaon_status fail_open(struct kaon_error *err)
                                 "and each vCPU 1; raise `ulimit -n`");
     default:
         return kaon__fail_errno(err, KAON_EBACKEND,
-                                "cannot open /dev/kvm: %s; `kaon doctor` "
+                                "cannot open /dev/kvm: %s; see to that or "
+                                "choose weaker isolation "
+                                "(KAON_ISOLATION_PROCESS): `kaon doctor` "
                                 "tells more",
                                 strerror(errno));
     }

@@ -41,10 +41,14 @@ _kaon_functions() {
 
 _kaon_run() {
     local i guest=
+    if [[ $prev == --isolation ]]; then
+        _kaon_offer vm process best
+        return
+    fi
     # The first word that is neither an option nor an option's value.
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --deadline | --heap | --stack | --exchange) ((i++)) ;;
+        --deadline | --isolation | --heap | --stack | --exchange) ((i++)) ;;
         -*) ;;
         *)
             guest=${COMP_WORDS[i]}
@@ -54,8 +58,8 @@ _kaon_run() {
     done
     if [[ -z $guest ]]; then
         if [[ $cur == -* ]]; then
-            _kaon_offer --json --verbose --deadline --heap --stack --exchange \
-                --help
+            _kaon_offer --json --verbose --deadline --isolation --heap --stack \
+                --exchange --help
         else
             _kaon_files '*.elf'
         fi
@@ -71,7 +75,7 @@ _kaon_run() {
 _kaon_bench() {
     case $prev in
     --html) _kaon_files ;;
-    --backend) _kaon_offer kvm ;;
+    --backend) _kaon_offer kvm process ;;
     --only)
         _kaon_offer call call_callback create_vm_first create_in_domain \
             create_in_domain_first switch_1000 echo_1KiB echo_1MiB compute \
@@ -97,7 +101,13 @@ _kaon() {
             _kaon_files '*.elf'
         fi
         ;;
-    doctor) _kaon_offer --json --help ;;
+    doctor)
+        if [[ $prev == --isolation ]]; then
+            _kaon_offer vm process best
+        else
+            _kaon_offer --json --isolation --help
+        fi
+        ;;
     bench) _kaon_bench ;;
     help) _kaon_offer run inspect doctor bench ;;
     esac

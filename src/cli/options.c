@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/isolation.h"
 #include "cli/number.h"
 #include "host/nearest.h"
 
@@ -86,6 +87,8 @@ static const char *store(const struct option *option, const char *value)
                    : "a time of at least 1ns, such as 250us, 500ms, 2s or 1m";
     case OPTION_LIST:
         return add(option->to, value) ? NULL : "given fewer times";
+    case OPTION_ISOLATION:
+        return isolation_read(option->to, value) ? NULL : "vm, process or best";
     }
     return NULL;
 }

@@ -17,6 +17,8 @@ enum option_kind {
     OPTION_SIZE, /* uint64_t: bytes, as in 64M */
     OPTION_TIME, /* uint64_t: nanoseconds, as in 500ms */
     OPTION_LIST, /* struct option_list: may be given again */
+
+    OPTION_ISOLATION, /* enum kaon_isolation */
 };
 
 #define OPTION_LIST_MAX 32u

@@ -193,12 +193,13 @@ static bool has_code(const struct kaon_outcome *outcome)
 }
 
 void outcome_json(const struct kaon_outcome *outcome,
-                  const struct kaon_image *image)
+                  const struct kaon_image *image, const char *backend)
 {
     struct json json = { .out = stdout };
 
     json_object(&json, NULL);
     json_string(&json, "status", kaon_status_name(KAON_OK));
+    json_string(&json, "backend", backend);
     json_string(&json, "outcome", kaon_outcome_name(outcome->kind));
     if (outcome->kind == KAON_RETURNED) {
         value_json(&json, &outcome->value);

@@ -22,7 +22,7 @@ void outcome_say(const struct kaon_outcome *outcome, const char *function,
 
 /* One JSON object on the standard output, for each outcome and failure. */
 void outcome_json(const struct kaon_outcome *outcome,
-                  const struct kaon_image *image);
+                  const struct kaon_image *image, const char *backend);
 void failure_json(const struct kaon_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <kaon.h>
 
 #include "cli/command.h"
+#include "cli/isolation.h"
 #include "cli/options.h"
 #include "cli/outcome.h"
 #include "cli/text.h"
@@ -16,6 +17,7 @@
 
 struct settings {
     bool json, verbose;
+    enum kaon_isolation isolation;
     uint64_t deadline, heap, stack, exchange;
 };
 
@@ -30,11 +32,15 @@ struct run {
     char last; /* what the guest printed last */
 };
 
-static const char *hint(enum kaon_status status)
+static const char *hint(const struct run *run, enum kaon_status status)
 {
     switch (status) {
     case KAON_ETOOBIG: return " (here: --exchange SIZE)";
     case KAON_EIMPORT: return " (kaon run offers HostPrint alone)";
+    case KAON_EBACKEND:
+        return run->settings.isolation == KAON_ISOLATION_VM
+                   ? " (here: --isolation process)"
+                   : "";
     default: return "";
     }
 }
@@ -46,7 +52,7 @@ static int fail(const struct run *run, const struct kaon_error *err)
     } else {
         fputs("kaon run: ", stderr);
         text_put(stderr, err->text);
-        fprintf(stderr, "%s\n", hint(err->status));
+        fprintf(stderr, "%s\n", hint(run, err->status));
     }
     return EXIT_HOST;
 }
@@ -142,8 +148,11 @@ static enum kaon_status create(struct run *run, struct kaon_error *err)
                               .heap_bytes = run->settings.heap,
                               .stack_bytes = run->settings.stack,
                               .exchange_bytes = run->settings.exchange,
-                              .deadline_ns = run->settings.deadline),
+                              .deadline_ns = run->settings.deadline,
+                              .isolation = run->settings.isolation),
             err);
+    if (!status)
+        isolation_say("run", run->settings.isolation, run->sandbox);
     return status;
 }
 
@@ -159,7 +168,8 @@ static void report(const struct run *run, const struct kaon_outcome *outcome,
                    const char *function)
 {
     if (run->settings.json) {
-        outcome_json(outcome, run->image);
+        outcome_json(outcome, run->image,
+                     kaon_sandbox_backend(run->sandbox));
     } else if (outcome->kind != KAON_RETURNED) {
         outcome_say(outcome, function, run->image, run->settings.verbose);
     } else if (outcome->value.type != KAON_TYPE_VOID) {
@@ -215,7 +225,7 @@ static int run_guest(struct run *run, int count, char **words)
 
 static int run_main(int argc, char **argv)
 {
-    struct run run = { 0 };
+    struct run run = { .settings.isolation = KAON_ISOLATION_BEST };
     struct settings *to = &run.settings;
     const struct option options[] = {
         { "json", 0, OPTION_FLAG, &to->json, NULL,
@@ -224,6 +234,8 @@ static int run_main(int argc, char **argv)
           "after a fault, show registers and a backtrace" },
         { "deadline", 0, OPTION_TIME, &to->deadline, "TIME",
           "stop the guest after this time, as in 500ms" },
+        { "isolation", 0, OPTION_ISOLATION, &to->isolation, "KIND",
+          "vm, process, or best: a VM where possible (default)" },
         { "heap", 0, OPTION_SIZE, &to->heap, "SIZE",
           "heap of the guest, as in 64M (default 16M)" },
         { "stack", 0, OPTION_SIZE, &to->stack, "SIZE",
@@ -244,7 +256,7 @@ static int run_main(int argc, char **argv)
 const struct command command_run = {
     .name = "run",
     .operands = "guest.elf function [argument ...]",
-    .summary = "call a function of a guest in a micro VM",
+    .summary = "call a function of a guest in a sandbox",
     .about =
         "Calls a function that the guest exports, and prints its result.\n"
         "\n"
@@ -252,6 +264,10 @@ const struct command command_run = {
         "numbers, true or false, strings as they are, bytes in hexadecimal "
         "or\n"
         "as @file. What the guest prints goes to the standard output.\n"
+        "\n"
+        "The guest runs in a VM. Where there is no hypervisor it runs in a\n"
+        "process, a thinner wall, and a line says so; --isolation vm forbids "
+        "it.\n"
         "\n"
         "Exit status: 0 returned, 1 the host could not, 2 bad usage, 3 the\n"
         "function failed, 4 the guest aborted, 5 it faulted, 6 it was "

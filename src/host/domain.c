@@ -7,6 +7,7 @@
  */
 #include "host/domain.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -113,18 +114,27 @@ free_domain:
     return status;
 }
 
+/* A shortage of descriptors passes: it must not lower the wall. */
+static bool is_without_hypervisor(enum kaon_status status,
+                                  const struct kaon_error *why)
+{
+    return status == KAON_EBACKEND && why->sys_errno != EMFILE &&
+           why->sys_errno != ENFILE;
+}
+
 /* By the isolation asked for; opts are complete and good. */
 static enum kaon_status create_isolated(struct kaon_domain **out,
                                         const struct kaon_domain_opts *opts,
                                         bool shared, struct kaon_error *err)
 {
-    struct kaon_error why;
+    struct kaon_error why = { 0 };
     enum kaon_status status;
 
     if (opts->isolation == KAON_ISOLATION_PROCESS)
         return create(out, &kaon__backend_process, opts, shared, err);
     status = create(out, &kaon__backend_kvm, opts, shared, &why);
-    if (status == KAON_EBACKEND && opts->isolation == KAON_ISOLATION_BEST)
+    if (opts->isolation == KAON_ISOLATION_BEST &&
+        is_without_hypervisor(status, &why))
         return create(out, &kaon__backend_process, opts, shared, err);
     if (status && err)
         *err = why;

@@ -13,6 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/isolation.h"
+
+/* What start() exits with if the world could not be made. */
+#define NO_WORLD 126
+
 const char *command(void)
 {
     static char path[4096];
@@ -31,18 +36,37 @@ const char *command(void)
     return path;
 }
 
+/* The words, and behind the subcommand where its guests are to run. */
+static void fill_argv(const char **argv, const char *const *words)
+{
+    const char *option = NULL;
+
+    *argv++ = command();
+    if (isolation_is_process() && words[0] && strcmp(words[0], "run") == 0)
+        option = "--isolation=process";
+    if (isolation_is_process() && words[0] && strcmp(words[0], "bench") == 0)
+        option = "--backend=process";
+    for (size_t i = 0; i < WORDS_MAX && words[i]; i++) {
+        *argv++ = words[i];
+        if (i == 0 && option)
+            *argv++ = option;
+    }
+}
+
 /* Dies with its parent, so that a test that is stopped leaves nothing. */
-static pid_t start(const char *const *words, int out, int err)
+static pid_t start(bool (*prepare)(void), const char *const *words, int out,
+                   int err)
 {
     const char *path = command();
-    const char *argv[WORDS_MAX + 2] = { path };
+    const char *argv[WORDS_MAX + 3] = { NULL };
     pid_t child = fork();
 
     if (child)
         return child;
-    for (size_t i = 0; i < WORDS_MAX && words[i]; i++)
-        argv[i + 1] = words[i];
+    fill_argv(argv, words);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (prepare && !prepare())
+        _exit(NO_WORLD);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
     execv(path, (char *const *)argv);
@@ -61,7 +85,7 @@ static int wait_for(pid_t child)
 
 int run_into(const char *const *words, int out, int err)
 {
-    return wait_for(start(words, out, err));
+    return wait_for(start(NULL, words, out, err));
 }
 
 int file(void)
@@ -81,20 +105,26 @@ void take(int fd, char *text, size_t size)
     close(fd);
 }
 
-void run(struct ran *ran, const char *const *words)
+bool run_where(struct ran *ran, bool (*prepare)(void), const char *const *words)
 {
     int out = file(), err = file();
 
-    ran->status = run_into(words, out, err);
+    ran->status = wait_for(start(prepare, words, out, err));
     take(out, ran->out, sizeof ran->out);
     take(err, ran->err, sizeof ran->err);
+    return ran->status != NO_WORLD;
 }
 
-void need_kvm(void)
+void run(struct ran *ran, const char *const *words)
+{
+    run_where(ran, NULL, words);
+}
+
+void need_guests(void)
 {
     const char *why;
 
-    if (!harness_have_kvm(&why))
+    if (!isolation_is_process() && !harness_have_kvm(&why))
         harness_skip("%s", why);
 }
 

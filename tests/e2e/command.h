@@ -19,9 +19,19 @@ struct ran {
     char out[16384], err[16384];
 };
 
-/* Runs kaon with words, the last of them NULL. A crash fails the test. */
+/*
+ * Runs kaon with words, the last of them NULL. A crash fails the test. Where
+ * guests of tests run in processes, those of `kaon run` and `kaon bench` do.
+ */
 void run(struct ran *ran, const char *const *words);
 #define RUN(ran, ...) run(ran, (const char *const[]){ __VA_ARGS__, NULL })
+
+/*
+ * As above, after the new process has made a world for it: prepare() returns
+ * false if it cannot, and run_where() then too, without having run anything.
+ */
+bool run_where(struct ran *ran, bool (*prepare)(void),
+               const char *const *words);
 
 /* As above with other descriptors as its output. Returns the exit status. */
 int run_into(const char *const *words, int out, int err);
@@ -33,8 +43,8 @@ void run_on_terminal(const char *const *words, char *text, size_t size);
 int file(void);
 void take(int fd, char *text, size_t size);
 
-/* Ends the test as skipped if no guest can run here. */
-void need_kvm(void);
+/* Ends the test as skipped if no guest can run here, as it is to run. */
+void need_guests(void);
 
 void assert_has(const char *text, const char *part);
 void assert_has_not(const char *text, const char *part);

@@ -166,7 +166,7 @@ static void bench_measures_what_it_is_told_to(void **state)
     struct ran ran;
 
     (void)state;
-    need_kvm();
+    need_guests();
     assert_true(fd >= 0);
     RUN(&ran, "bench", "--quick", "--json", "--only", "call", "--only",
         "create_vm_first", "--html", path);

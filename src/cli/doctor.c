@@ -2,8 +2,9 @@
 /*
  * kaon doctor: what this machine has, what it lacks, and what to type.
  *
- * Each check is a finding; the last one decides: it runs a guest. The others
- * explain why it could not, or what will be in the way later. Changes nothing.
+ * Each check is a finding. For VMs and for processes the last one decides: it
+ * runs a guest. The others explain why it could not, or what will be in the
+ * way later. Changes nothing.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -34,6 +35,7 @@ struct finding *found(struct diagnosis *d, const char *name, enum state state,
     struct finding *finding = &d->findings[d->count++];
     va_list args;
 
+    finding->about = d->about;
     finding->name = name;
     finding->state = state;
     va_start(args, format);
@@ -51,8 +53,7 @@ void advise(struct finding *finding, const char *format, ...)
     va_end(args);
 }
 
-/* The first line of a small file; "" if it cannot be read. */
-static void read_line(const char *path, char *line, size_t size)
+void read_line(const char *path, char *line, size_t size)
 {
     FILE *file = fopen(path, "re");
 
@@ -63,87 +64,6 @@ static void read_line(const char *path, char *line, size_t size)
         line[0] = '\0';
     line[strcspn(line, "\n")] = '\0';
     fclose(file);
-}
-
-/* ---- The CPU and the modules ------------------------------------------- */
-
-static bool has_word(const char *line, const char *word)
-{
-    size_t length = strlen(word);
-
-    for (const char *at = line; (at = strstr(at, word)); at += length)
-        if (at != line && at[-1] == ' ' && (!at[length] || at[length] == ' '))
-            return true;
-    return false;
-}
-
-static void check_cpu(struct diagnosis *d)
-{
-    static char line[8192];
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    bool virtual = false;
-
-    while (file && fgets(line, sizeof line, file)) {
-        if (strncmp(line, "flags", 5) != 0)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        d->amd = has_word(line, "svm");
-        d->intel = has_word(line, "vmx");
-        virtual = has_word(line, "hypervisor");
-        break;
-    }
-    if (file)
-        fclose(file);
-
-    if (d->amd || d->intel) {
-        found(d, "cpu", GOOD, "the CPU has %s%s",
-              d->amd ? "AMD-V (svm)" : "Intel VT-x (vmx)",
-              virtual ? ", passed on to this virtual machine" : "");
-        return;
-    }
-    advise(found(d, "cpu", NOTE, "the CPU shows neither svm nor vmx%s",
-                 virtual ? ", and this is a virtual machine" : ""),
-           virtual ? "unless KVM works without them here, as with kvm_pvm: "
-                     "enable nested virtualization on the host, or choose an "
-                     "instance that has it"
-                   : "enable virtualization (AMD-V, SVM, VT-x) in the "
-                     "firmware's setup");
-}
-
-static bool module_is_there(const char *name)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "/sys/module/%s", name);
-    return access(path, F_OK) == 0;
-}
-
-static void check_nested(struct diagnosis *d, const char *module)
-{
-    char path[80], line[16];
-
-    snprintf(path, sizeof path, "/sys/module/%s/parameters/nested", module);
-    read_line(path, line, sizeof line);
-    if (line[0])
-        found(d, "nested", GOOD, "guests of virtual machines on this host %s",
-              strchr("1Y", line[0]) ? "can use KVM too"
-                                    : "cannot use KVM; Kaon does not need it");
-}
-
-static void check_modules(struct diagnosis *d)
-{
-    static const char *const modules[] = { "kvm_amd", "kvm_intel", "kvm_pvm" };
-
-    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
-        if (module_is_there(modules[i])) {
-            found(d, "module", GOOD, "the module %s is loaded", modules[i]);
-            check_nested(d, modules[i]);
-            return;
-        }
-    advise(found(d, "module", NOTE,
-                 "none of kvm_amd, kvm_intel and kvm_pvm "
-                 "shows as loaded"),
-           "sudo modprobe %s", d->amd ? "kvm_amd" : "kvm_intel");
 }
 
 /* ---- What is in the way later ------------------------------------------ */
@@ -202,7 +122,8 @@ static void check_overcommit(struct diagnosis *d)
 
 /* ---- The proof --------------------------------------------------------- */
 
-static enum kaon_status try(struct kaon_outcome *out, struct kaon_error *err)
+static enum kaon_status try(enum kaon_isolation isolation,
+                            struct kaon_outcome *out, struct kaon_error *err)
 {
     struct kaon_image *image = NULL;
     struct kaon_sandbox *sandbox = NULL;
@@ -212,7 +133,9 @@ static enum kaon_status try(struct kaon_outcome *out, struct kaon_error *err)
     if (!status)
         status = kaon_sandbox_create(
             &sandbox, image,
-            KAON_SANDBOX_OPTS(.deadline_ns = UINT64_C(10000000000)), err);
+            KAON_SANDBOX_OPTS(.deadline_ns = UINT64_C(10000000000),
+                              .isolation = isolation),
+            err);
     if (!status)
         status = kaon_call(sandbox, out, "add",
                            KAON_ARGS(kaon_i32(2), kaon_i32(3)), NULL, err);
@@ -229,24 +152,27 @@ static double milliseconds(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static void check_guest(struct diagnosis *d)
+/* `place` is what it runs in: "VM" or "process". Does it run? */
+static bool check_guest(struct diagnosis *d, enum kaon_isolation isolation,
+                        const char *place)
 {
     struct kaon_outcome out;
     struct kaon_error err;
     double before = milliseconds();
 
-    if (try(&out, &err)) {
-        found(d, "guest", BAD, "no guest can run: %s", err.text);
-    } else if (out.kind != KAON_RETURNED || out.value.i32 != 5) {
-        advise(found(d, "guest", BAD, "a guest went wrong (%s): %s",
-                     kaon_outcome_name(out.kind), out.text),
-               "report it as a bug, with this output");
-    } else {
-        found(d, "guest", GOOD,
-              "a guest ran in a new VM and answered in %.1f ms",
-              milliseconds() - before);
-        d->healthy = true;
+    if (try(isolation, &out, &err)) {
+        found(d, "guest", BAD, "no guest can run in a %s: %s", place, err.text);
+        return false;
     }
+    if (out.kind != KAON_RETURNED || out.value.i32 != 5) {
+        advise(found(d, "guest", BAD, "a guest went wrong in a %s (%s): %s",
+                     place, kaon_outcome_name(out.kind), out.text),
+               "report it as a bug, with this output");
+        return false;
+    }
+    found(d, "guest", GOOD, "a guest ran in a new %s and answered in %.1f ms",
+          place, milliseconds() - before);
+    return true;
 }
 
 /* Where guests run, what the CPU and the modules show is as it should be. */
@@ -258,54 +184,104 @@ static void forget_explanations(struct diagnosis *d)
             d->findings[i].advice[0] = '\0';
 }
 
+static void examine(struct diagnosis *d)
+{
+    d->about = ABOUT_VM;
+    check_kvm(d);
+    d->vm = check_guest(d, KAON_ISOLATION_VM, "VM");
+    if (d->vm)
+        forget_explanations(d);
+    d->about = ABOUT_PROCESS;
+    check_process(d);
+    d->process = check_guest(d, KAON_ISOLATION_PROCESS, "process");
+    d->about = ABOUT_MACHINE;
+    check_descriptors(d);
+    check_huge_pages(d);
+    check_overcommit(d);
+}
+
 /* ---- The report -------------------------------------------------------- */
+
+static const char *verdict(const struct diagnosis *d)
+{
+    if (d->vm)
+        return d->process ? "Guests can run here, in VMs and in processes."
+                          : "Guests can run here, in VMs.";
+    if (d->process)
+        return "Guests can run here in processes, but not in VMs. `kaon run` "
+               "does that by\nitself; a program has to ask for it, with "
+               "KAON_ISOLATION_BEST or _PROCESS.";
+    return "Guests cannot run here yet.";
+}
 
 static void report_text(const struct diagnosis *d)
 {
     static const char *const marks[] = { "ok", "note", "BAD" };
+    static const char *const heads[] = {
+        "Virtual machines (what Kaon is for):",
+        "Processes (a thinner wall, where there is no hypervisor):",
+        "For programs with many sandboxes:",
+    };
 
     for (size_t i = 0; i < d->count; i++) {
         const struct finding *finding = &d->findings[i];
 
+        if (i == 0 || finding->about != finding[-1].about)
+            printf("%s%s\n", i ? "\n" : "", heads[finding->about]);
         printf("%-4s  %s\n", marks[finding->state], finding->text);
         if (finding->advice[0])
             printf("      -> %s\n", finding->advice);
     }
-    puts(d->healthy ? "\nGuests can run here."
-                    : "\nGuests cannot run here yet.");
+    printf("\n%s\n", verdict(d));
 }
 
-static void report_json(const struct diagnosis *d)
+static void finding_json(struct json *json, const struct finding *finding)
 {
     static const char *const states[] = { "good", "note", "bad" };
+    static const char *const abouts[] = { "vm", "process", "machine" };
+
+    json_object(json, NULL);
+    json_string(json, "about", abouts[finding->about]);
+    json_string(json, "name", finding->name);
+    json_string(json, "state", states[finding->state]);
+    json_string(json, "text", finding->text);
+    if (finding->advice[0])
+        json_string(json, "advice", finding->advice);
+    else
+        json_null(json, "advice");
+    json_object_end(json);
+}
+
+static void report_json(const struct diagnosis *d, bool good)
+{
     struct json json = { .out = stdout };
 
     json_object(&json, NULL);
-    json_bool(&json, "ok", d->healthy);
+    json_bool(&json, "ok", good);
+    json_bool(&json, "vm", d->vm);
+    json_bool(&json, "process", d->process);
     json_array(&json, "findings");
-    for (size_t i = 0; i < d->count; i++) {
-        const struct finding *finding = &d->findings[i];
-
-        json_object(&json, NULL);
-        json_string(&json, "name", finding->name);
-        json_string(&json, "state", states[finding->state]);
-        json_string(&json, "text", finding->text);
-        if (finding->advice[0])
-            json_string(&json, "advice", finding->advice);
-        else
-            json_null(&json, "advice");
-        json_object_end(&json);
-    }
+    for (size_t i = 0; i < d->count; i++)
+        finding_json(&json, &d->findings[i]);
     json_array_end(&json);
     json_object_end(&json);
     putchar('\n');
 }
 
+static bool is_good(const struct diagnosis *d, enum kaon_isolation wanted)
+{
+    return (d->vm && wanted != KAON_ISOLATION_PROCESS) ||
+           (d->process && wanted != KAON_ISOLATION_VM);
+}
+
 static int doctor_main(int argc, char **argv)
 {
+    enum kaon_isolation wanted = KAON_ISOLATION_BEST;
     bool json = false;
     const struct option options[] = {
         { "json", 0, OPTION_FLAG, &json, NULL, "print one JSON object" },
+        { "isolation", 0, OPTION_ISOLATION, &wanted, "KIND",
+          "what decides: vm, process, or best: either (default)" },
         { 0 },
     };
     int count = options_parse(&command_doctor, options, false, argc, argv);
@@ -315,28 +291,22 @@ static int doctor_main(int argc, char **argv)
         return count == OPTIONS_HELPED ? EXIT_GOOD : EXIT_USAGE;
     if (count > 0)
         return usage_error("doctor", "it takes no operands");
-    check_cpu(&d);
-    check_modules(&d);
-    check_kvm(&d);
-    check_descriptors(&d);
-    check_huge_pages(&d);
-    check_overcommit(&d);
-    check_guest(&d);
-    if (d.healthy)
-        forget_explanations(&d);
+    examine(&d);
     if (json)
-        report_json(&d);
+        report_json(&d, is_good(&d, wanted));
     else
         report_text(&d);
-    return finish_output("doctor", d.healthy ? EXIT_GOOD : EXIT_HOST);
+    return finish_output("doctor", is_good(&d, wanted) ? EXIT_GOOD : EXIT_HOST);
 }
 
 const struct command command_doctor = {
     .name = "doctor",
     .operands = "",
     .summary = "say whether guests can run here, and what is missing",
-    .about = "Looks at the CPU, /dev/kvm and the limits of this machine, and "
-             "runs a guest.\n"
+    .about = "Looks at what VMs need (the CPU, /dev/kvm), what processes need "
+             "(seccomp and\n"
+             "more of the kernel) and the limits of this machine, and runs a "
+             "guest in both.\n"
              "For all that is missing it says what to type.\n"
              "\n"
              "Exit status: 0 if guests can run, 1 if not.\n",

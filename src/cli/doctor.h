@@ -10,7 +10,11 @@
 
 enum state { GOOD, NOTE, BAD };
 
+/* What a finding is about, in the order of the report. */
+enum about { ABOUT_VM, ABOUT_PROCESS, ABOUT_MACHINE };
+
 struct finding {
+    enum about about;
     const char *name;
     enum state state;
     char text[320];   /* what there is */
@@ -18,10 +22,11 @@ struct finding {
 };
 
 struct diagnosis {
-    struct finding findings[16];
+    struct finding findings[32];
     size_t count;
-    bool amd, intel; /* what the CPU's flags say */
-    bool healthy;    /* a guest ran */
+    enum about about; /* of the next finding */
+    bool amd, intel;  /* what the CPU's flags say */
+    bool vm, process; /* a guest ran there */
 };
 
 struct finding *found(struct diagnosis *d, const char *name, enum state state,
@@ -31,7 +36,13 @@ struct finding *found(struct diagnosis *d, const char *name, enum state state,
 void advise(struct finding *finding, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Looks at /dev/kvm, from whether it is there to whether it makes a VM. */
+/* The first line of a small file; "" if it cannot be read. */
+void read_line(const char *path, char *line, size_t size);
+
+/* Looks at CPU, module and /dev/kvm, up to whether it makes a VM. */
 void check_kvm(struct diagnosis *d);
+
+/* Tries each thing of the kernel that a sandbox's process is made with. */
+void check_process(struct diagnosis *d);
 
 #endif

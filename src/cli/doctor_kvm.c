@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What kaon doctor finds out about /dev/kvm. Asks it itself, not through the
- * library, whose first failure would hide the others.
+ * What kaon doctor finds out about VMs: the CPU, the module and /dev/kvm. Asks
+ * it itself, not through the library, whose first failure would hide the
+ * others.
  */
 #include "cli/doctor.h"
 
@@ -16,6 +17,89 @@
 #include <linux/kvm.h>
 
 #define KVM_PATH "/dev/kvm"
+
+/* ---- The CPU and the modules ------------------------------------------- */
+
+static bool has_word(const char *line, const char *word)
+{
+    size_t length = strlen(word);
+
+    for (const char *at = line; (at = strstr(at, word)); at += length)
+        if (at != line && at[-1] == ' ' && (!at[length] || at[length] == ' '))
+            return true;
+    return false;
+}
+
+static void check_cpu(struct diagnosis *d)
+{
+    static char line[8192];
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    bool virtual = false;
+
+    while (file && fgets(line, sizeof line, file)) {
+        if (strncmp(line, "flags", 5) != 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        d->amd = has_word(line, "svm");
+        d->intel = has_word(line, "vmx");
+        virtual = has_word(line, "hypervisor");
+        break;
+    }
+    if (file)
+        fclose(file);
+
+    if (d->amd || d->intel) {
+        found(d, "cpu", GOOD, "the CPU has %s%s",
+              d->amd ? "AMD-V (svm)" : "Intel VT-x (vmx)",
+              virtual ? ", passed on to this virtual machine" : "");
+        return;
+    }
+    advise(found(d, "cpu", NOTE, "the CPU shows neither svm nor vmx%s",
+                 virtual ? ", and this is a virtual machine" : ""),
+           virtual ? "unless KVM works without them here, as with kvm_pvm: "
+                     "enable nested virtualization on the host, or choose an "
+                     "instance that has it"
+                   : "enable virtualization (AMD-V, SVM, VT-x) in the "
+                     "firmware's setup");
+}
+
+static bool module_is_there(const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/sys/module/%s", name);
+    return access(path, F_OK) == 0;
+}
+
+static void check_nested(struct diagnosis *d, const char *module)
+{
+    char path[80], line[16];
+
+    snprintf(path, sizeof path, "/sys/module/%s/parameters/nested", module);
+    read_line(path, line, sizeof line);
+    if (line[0])
+        found(d, "nested", GOOD, "guests of virtual machines on this host %s",
+              strchr("1Y", line[0]) ? "can use KVM too"
+                                    : "cannot use KVM; Kaon does not need it");
+}
+
+static void check_modules(struct diagnosis *d)
+{
+    static const char *const modules[] = { "kvm_amd", "kvm_intel", "kvm_pvm" };
+
+    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
+        if (module_is_there(modules[i])) {
+            found(d, "module", GOOD, "the module %s is loaded", modules[i]);
+            check_nested(d, modules[i]);
+            return;
+        }
+    advise(found(d, "module", NOTE,
+                 "none of kvm_amd, kvm_intel and kvm_pvm "
+                 "shows as loaded"),
+           "sudo modprobe %s", d->amd ? "kvm_amd" : "kvm_intel");
+}
+
+/* ---- The device -------------------------------------------------------- */
 
 /* As far as one can tell from inside. */
 static bool in_container(void)
@@ -139,7 +223,7 @@ static void check_vm(struct diagnosis *d, int kvm)
                           : "see dmesg for what KVM says");
 }
 
-void check_kvm(struct diagnosis *d)
+static void check_device(struct diagnosis *d)
 {
     int kvm = open_device(d), version;
 
@@ -156,4 +240,11 @@ void check_kvm(struct diagnosis *d)
                "find out what %s is: it is not KVM", KVM_PATH);
     }
     close(kvm);
+}
+
+void check_kvm(struct diagnosis *d)
+{
+    check_cpu(d);
+    check_modules(d);
+    check_device(d);
 }

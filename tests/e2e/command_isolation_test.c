@@ -181,6 +181,43 @@ static void what_isolation_takes_is_told(void **state)
     assert_has(ran.out, "--isolation KIND");
 }
 
+/* ---- The doctor -------------------------------------------------------- */
+
+static void the_doctor_explains_both_ways(void **state)
+{
+    struct ran ran;
+
+    (void)state;
+    WHERE(&ran, without_kvm, "doctor");
+    assert_int_equal(ran.status, 0);
+    assert_has(ran.out, "BAD   there is no /dev/kvm\n      -> ");
+    assert_has(ran.out, "ok    a guest ran in a new process");
+    assert_has(ran.out, "seccomp");
+    assert_has(ran.out, "Landlock");
+    assert_has(ran.out, "namespaces");
+    assert_has(ran.out, "Guests can run here in processes, but not in VMs.");
+    WHERE(&ran, without_kvm, "doctor", "--json");
+    assert_int_equal(ran.status, 0);
+    assert_has(ran.out, "{\"ok\": true, \"vm\": false, \"process\": true, ");
+    assert_has(ran.out, "{\"about\": \"process\", \"name\": \"memfd\", "
+                        "\"state\": \"good\", ");
+    WHERE(&ran, without_kvm, "doctor", "--isolation", "vm", "--json");
+    assert_int_equal(ran.status, 1);
+    assert_has(ran.out, "{\"ok\": false, \"vm\": false, \"process\": true, ");
+}
+
+static void without_permission_the_doctor_knows_how_to_get_it(void **state)
+{
+    struct ran ran;
+
+    (void)state;
+    WHERE(&ran, without_permission, "doctor");
+    assert_int_equal(ran.status, 0);
+    assert_has(ran.out, "BAD   no permission on /dev/kvm");
+    assert_has(ran.out, "group");
+    assert_has(ran.out, "Guests can run here in processes");
+}
+
 TESTS(
     TEST_ROW(27, without_a_hypervisor_a_process_runs_the_guest),
     TEST(best_is_the_default_and_the_object_says_what_it_was),
@@ -190,4 +227,6 @@ TESTS(
     TEST(with_a_hypervisor_the_best_is_a_vm),
     TEST(a_shortage_of_descriptors_is_no_reason_to_fall_back),
     TEST(what_isolation_takes_is_told),
+    TEST_ROW(27, the_doctor_explains_both_ways),
+    TEST_ROW(27, without_permission_the_doctor_knows_how_to_get_it),
 )

@@ -153,6 +153,31 @@ struct kaon_backend {
     void (*space_destroy)(struct kaon_machine *machine,
                           struct kaon_space space);
 
+    /*
+     * The next three are about guests that an exit does not stop for certain:
+     * all are NULL where exit_stops_guest. The caller has the space: nobody
+     * enters it meanwhile.
+     *
+     * space_halt: what of the guest still runs is told to end, and does so in
+     * a moment, of which there is no proof. It is the end of what it was doing:
+     * the next entry is a slow one.
+     */
+    void (*space_halt)(struct kaon_machine *machine, struct kaon_space space);
+
+    /* Makes certain that no guest instruction runs in the space from here to
+     * its next entry, which finds nothing of its registers or of what else it
+     * kept outside of its own pages. Cheap for a guest that waits as it should;
+     * one that goes on running for a millisecond is ended. False: the host
+     * failed to, so its memory must not be relied on. */
+    bool (*space_park)(struct kaon_machine *machine, struct kaon_space space);
+
+    /* Which of these pages of the arena were ever touched: the next ones in a
+     * row, false if there are no more. All others read as zeroes, and cost no
+     * memory until they are touched. NULL too where spaces grow: there the
+     * pages of a space are those that were mapped. */
+    bool (*populated)(struct kaon_machine *machine, uint64_t physical,
+                      uint64_t pages, uint64_t *first, uint64_t *count);
+
     /* One vCPU at a time, each with the next index. */
     enum kaon_status (*vcpu_create)(struct kaon_vcpu **out,
                                     struct kaon_machine *machine,

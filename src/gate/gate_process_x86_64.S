@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The gate page for process isolation on x86-64: the only code in a sandbox's
- * process that can make a system call, and only the two that the filter
+ * process that can make a system call, and only the three that the filter
  * allows (backend/process/filter.c), at the places marked here.
  *
  * All registers, the control page and the signal stack are the guest's to
@@ -61,8 +61,11 @@ hand_over:
         .hidden kaon__gate_process_wake
 kaon__gate_process_wake:
 1:      mov     AT(CONTROL_SPIN), %ecx
-2:      cmpl    $KAON_TURN_GUEST, AT(CONTROL_TURN)
+2:      mov     AT(CONTROL_TURN), %eax
+        cmp     $KAON_TURN_GUEST, %eax
         je      my_turn
+        cmp     $KAON_TURN_PARK, %eax
+        je      park
         pause
         dec     %ecx
         jg      2b
@@ -77,9 +80,10 @@ kaon__gate_process_wake:
         .globl  kaon__gate_process_wait
         .hidden kaon__gate_process_wait
 kaon__gate_process_wait:
-        cmpl    $KAON_TURN_GUEST, AT(CONTROL_TURN)
-        jne     3b
+        cmpl    $KAON_TURN_HOST, AT(CONTROL_TURN)
+        je      3b
         movl    $0, AT(CONTROL_GUEST_SLEEPS)
+        jmp     1b
 
 my_turn:
         cmpl    $KAON_MODE_RESUME, AT(CONTROL_MODE)
@@ -114,6 +118,32 @@ enter:
         xor     %r14d, %r14d
         xor     %r15d, %r15d
         jmp     *%r11
+
+/*
+ * Whatever the guest was doing is over. The system call proves to the host that
+ * the process is here (backend/process/park.c); from it on, nothing leads out
+ * but a turn that the host gives after it. Then what entering does not set is
+ * set: the stack, the flags, the selectors.
+ */
+park:
+        mov     $KAON_PROCESS_WITNESS, %edi
+        lea     one(%rip), %rsi
+        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
+        mov     $__NR_write, %eax
+        syscall
+        .globl  kaon__gate_process_parked
+        .hidden kaon__gate_process_parked
+kaon__gate_process_parked:
+        movabs  $KAON_PROCESS_STACK + KAON_PROCESS_STACK_SIZE, %rsp
+        pushq   $2
+        popfq
+        xor     %eax, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %fs
+        mov     %eax, %gs
+        movl    $KAON_REASON_PARKED, AT(CONTROL_REASON)
+        jmp     5f
 
 /*
  * Every fault: rdi the signal's number, rsi the siginfo, rdx the context. It
@@ -174,6 +204,13 @@ initial_state:
         .long   0x1f80
         .skip   512 - 28
         .skip   64
+
+        .balign 8
+        .globl  kaon__gate_process_one
+        .hidden kaon__gate_process_one
+kaon__gate_process_one:
+one:
+        .quad   1
 
 /* struct sock_fprog, and the filter, which the host fills in. */
         .balign 16

@@ -170,6 +170,14 @@ enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
                       "and create another");
 }
 
+void kaon__sandbox_halt(struct kaon_sandbox *sandbox)
+{
+    struct kaon_machine *machine = sandbox->domain->machine;
+
+    if (machine->backend->space_halt)
+        machine->backend->space_halt(machine, sandbox->memory->space);
+}
+
 /* A call that finds no vCPU here looks at `life` before it enters the guest. */
 void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why)
 {

@@ -57,9 +57,15 @@ struct kaon_sandbox {
 enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
                                      struct kaon_error *err);
 
+/* Of a sandbox that one has: its guest is left in the middle of something,
+ * which it shall not go on with. */
+void kaon__sandbox_halt(struct kaon_sandbox *sandbox);
+
 static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
                                          bool poisoned)
 {
+    if (poisoned)
+        kaon__sandbox_halt(sandbox);
     atomic_store(&sandbox->life,
                  poisoned ? KAON_LIFE_POISONED : KAON_LIFE_READY);
 }

@@ -17,6 +17,10 @@
 #define KAON_PROCESS_STACK 0x210000 /* signals run on it */
 #define KAON_PROCESS_STACK_SIZE 0x10000
 
+/* The process's one descriptor, an eventfd: what it writes there, and how. */
+#define KAON_PROCESS_WITNESS 0
+#define KAON_PROCESS_WITNESS_SIZE 8
+
 /* Where the zygote is linked; each child unmaps it last. */
 #define KAON_PROCESS_ZYGOTE 0x7ffe00000000
 #define KAON_PROCESS_ZYGOTE_SIZE 0x100000
@@ -24,6 +28,7 @@
 /* Whose turn it is, in `turn`. */
 #define KAON_TURN_HOST 0
 #define KAON_TURN_GUEST 1
+#define KAON_TURN_PARK 2 /* the gate's, not the guest's */
 
 /* What the host wants, in `mode`. */
 #define KAON_MODE_ENTER 1
@@ -33,6 +38,7 @@
 #define KAON_REASON_READY 1  /* locked in, ran no guest yet */
 #define KAON_REASON_GATE 2   /* the guest left through the gate */
 #define KAON_REASON_SIGNAL 3 /* a fault: signal, code, arch, context */
+#define KAON_REASON_PARKED 4
 
 /* Offsets in the control page, for assembly. */
 #define CONTROL_TURN 0
@@ -94,7 +100,8 @@ extern const unsigned char kaon__gate_process[], kaon__gate_process_end[],
     kaon__gate_process_start[],  /* a new process locks itself in */
     kaon__gate_process_signal[], /* the handler of all faults */
     kaon__gate_process_wake[],   /* right after each system call */
-    kaon__gate_process_wait[],
+    kaon__gate_process_wait[], kaon__gate_process_parked[],
+    kaon__gate_process_one[], /* what is written to the witness */
     kaon__gate_process_program[]; /* the seccomp filter's place: the length
                                      and pointer, then instructions */
 #endif

@@ -95,6 +95,15 @@ static void futex(struct program *p)
     when(p, FIELD(args[1]), FUTEX_WAIT, wait);
 }
 
+static void witness(struct program *p)
+{
+    require64(p, FIELD(instruction_pointer), place(kaon__gate_process_parked));
+    require64(p, FIELD(args[0]), KAON_PROCESS_WITNESS);
+    require64(p, FIELD(args[1]), place(kaon__gate_process_one));
+    require64(p, FIELD(args[2]), KAON_PROCESS_WITNESS_SIZE);
+    allow(p);
+}
+
 size_t kaon__filter_write(void *to, size_t room, unsigned long address)
 {
     const size_t head = sizeof(struct sock_fprog);
@@ -107,6 +116,7 @@ size_t kaon__filter_write(void *to, size_t room, unsigned long address)
 
     require(&p, FIELD(arch), AUDIT_ARCH_X86_64);
     when(&p, FIELD(nr), SYS_futex, futex);
+    when(&p, FIELD(nr), SYS_write, witness);
     emit(&p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
     if (p.at > p.end)
         return 0;

@@ -2,9 +2,10 @@
 /*
  * The seccomp filter of a sandbox's process.
  *
- * Allowed are two system calls, each from the one instruction of the gate that
- * makes it, with the arguments that it has there: waking and waiting on the
- * control page's turn. Any other, by any entry (int 0x80, x32), is not made
+ * Allowed are three system calls, each from the one instruction of the gate
+ * that makes it, with the arguments that it has there: waking and waiting on
+ * the control page's turn, and writing a constant to the one descriptor that
+ * there is. Any other, by any entry (int 0x80, x32), is not made
  * but becomes a SIGSYS: a fault. Not even returning from a signal is allowed,
  * with which a guest could block signals or move its signal stack.
  */

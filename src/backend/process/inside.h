@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the process backend share: machine.c, space.c (what a
- * space shows), process.c (its process) and vcpu.c.
+ * space shows), process.c (its process), turn.c, park.c and vcpu.c.
  */
 #ifndef KAON_SRC_BACKEND_PROCESS_INSIDE_H
 #define KAON_SRC_BACKEND_PROCESS_INSIDE_H
@@ -45,8 +45,10 @@ struct process_space {
     const struct process_space *parent;
     struct map *maps;
     unsigned map_count, map_room;
+    int witness;        /* an eventfd that only its process writes; or -1 */
     int pidfd;          /* -1 before it is sealed */
     atomic_bool killed; /* by us: to be replaced before it runs again */
+    bool parked;        /* since it ran last: park.c */
     uint64_t control_physical;
     struct kaon_control *control;
 };
@@ -83,6 +85,8 @@ enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
                                               struct kaon_error *err);
 void kaon__process_discard(struct kaon_machine *machine, uint64_t physical,
                            uint64_t pages);
+bool kaon__process_populated(struct kaon_machine *machine, uint64_t physical,
+                             uint64_t pages, uint64_t *first, uint64_t *count);
 enum kaon_status kaon__process_machine_reclaim(struct kaon_machine *machine,
                                                struct kaon_error *err);
 
@@ -120,16 +124,47 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
 /* Kills it, if there is one, and waits until it is gone. */
 void kaon__process_end(struct process_space *space);
 
+/* ---- Its turn ---------------------------------------------------------- */
+
 bool kaon__process_is_gone(const struct process_space *space);
 
 /* Sleeps until it may be the host's turn, or it is time to look around. */
-void kaon__process_sleep_on(struct process_space *space);
+void kaon__process_sleep(struct process_space *space);
+
+/* Wakes who sleeps on the turn, on whichever side. */
+void kaon__process_wake(struct process_space *space);
+
+/* Gives it away: to the guest, or KAON_TURN_PARK. */
+void kaon__process_give_turn(struct process_space *space, uint32_t to);
+
+/* Waits for the host's turn, after looking `spin` times; false if it never
+ * comes: somebody kicked, or the process is gone. */
+bool kaon__process_await_turn(struct process_space *space, int spin,
+                              const atomic_bool *kicked);
 
 static inline bool kaon__process_my_turn(const struct process_space *space)
 {
-    return __atomic_load_n(&space->control->turn, __ATOMIC_ACQUIRE) !=
-           KAON_TURN_GUEST;
+    return __atomic_load_n(&space->control->turn, __ATOMIC_ACQUIRE) ==
+           KAON_TURN_HOST;
 }
+
+/* ---- Parking ----------------------------------------------------------- */
+
+bool kaon__process_space_park(struct kaon_machine *machine,
+                              struct kaon_space handle);
+void kaon__process_space_halt(struct kaon_machine *machine,
+                              struct kaon_space handle);
+
+/* A parked process is as a new one, its control page and signal stack too.
+ * False if it is not, being gone, or the host is kicked. */
+bool kaon__process_unpark(struct process_machine *m,
+                          struct process_space *space,
+                          const atomic_bool *kicked);
+
+/* Clears what a guest left in control page and signal stack, but for the words
+ * of the turn. It must not run. */
+void kaon__process_scrub(struct process_machine *m,
+                         const struct process_space *space);
 
 /* ---- vCPUs ------------------------------------------------------------- */
 

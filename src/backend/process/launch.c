@@ -153,7 +153,7 @@ static enum kaon_status fail_process(struct kaon_error *err, const char *what)
     case ENFILE:
         return kaon__fail_errno(err, KAON_EBACKEND,
                                 "out of file descriptors (%s): a sandbox in a "
-                                "process takes 3; raise `ulimit -n`",
+                                "process takes 4; raise `ulimit -n`",
                                 what);
     case EAGAIN:
         return kaon__fail_errno(err, KAON_EBACKEND,

@@ -10,20 +10,13 @@
 #include "backend/process/inside.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-#include <linux/futex.h>
 
 #include "backend/process/launch.h"
 #include "gate/gate.h"
 #include "host/error.h"
 
-/* A sleeping host looks now and then whether the process still lives. */
-#define LOOK_NS 20000000
 #define READY_LOOKS 250 /* 5 s, for a new process on a loaded machine */
 
 /* A request to the zygote, as it is put together. */
@@ -103,6 +96,7 @@ static bool fill_request(struct process_machine *m, struct request *request,
                                space->control_physical + KAON_PAGE_SIZE,
                                STACK_PAGES, KAON_PROTECT_WRITE };
     bool fits;
+    int witness;
 
     memset(request, 0, sizeof *request);
     request->spawn.start = in_gate(kaon__gate_process_start);
@@ -111,25 +105,9 @@ static bool fill_request(struct process_machine *m, struct request *request,
     fits = add_maps(m, request, space) && add_map(m, request, &gate) &&
            add_map(m, request, &control) && add_map(m, request, &stack);
     pthread_mutex_unlock(&m->lock);
-    return fits;
-}
-
-bool kaon__process_is_gone(const struct process_space *space)
-{
-    struct pollfd poll_for = { .fd = space->pidfd, .events = POLLIN };
-
-    return poll(&poll_for, 1, 0) > 0;
-}
-
-void kaon__process_sleep_on(struct process_space *space)
-{
-    const struct timespec look = { .tv_nsec = LOOK_NS };
-
-    __atomic_exchange_n(&space->control->host_sleeps, 1, __ATOMIC_SEQ_CST);
-    if (!kaon__process_my_turn(space))
-        syscall(SYS_futex, &space->control->turn, FUTEX_WAIT, KAON_TURN_GUEST,
-                &look, NULL, 0);
-    __atomic_store_n(&space->control->host_sleeps, 0, __ATOMIC_RELAXED);
+    witness = memory_index(request, space->witness);
+    request->spawn.witness = (uint32_t)witness;
+    return fits && witness >= 0;
 }
 
 static enum kaon_status fail_ready(const struct process_space *space, bool gone,
@@ -162,7 +140,7 @@ static enum kaon_status await_ready(struct process_space *space,
             break;
         if (gone || look == READY_LOOKS)
             return fail_ready(space, gone, err);
-        kaon__process_sleep_on(space);
+        kaon__process_sleep(space);
     }
     return KAON_OK;
 }
@@ -175,6 +153,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     enum kaon_status status;
 
     kaon__process_end(space);
+    kaon__process_scrub(m, space);
     *space->control = (struct kaon_control){ .turn = KAON_TURN_GUEST,
                                              .spin = (uint32_t)m->spin };
     if (!fill_request(m, &request, space))
@@ -184,6 +163,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     status = kaon__launch(&request.spawn, request.memories, &space->pidfd, err);
     if (!status)
         status = await_ready(space, err);
+    space->parked = false;
     atomic_store(&space->killed, status != KAON_OK);
     return status;
 }

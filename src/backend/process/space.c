@@ -8,7 +8,10 @@
  */
 #include "backend/process/inside.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "host/error.h"
@@ -28,7 +31,7 @@ enum kaon_status kaon__process_space_create(struct kaon_machine *machine,
     if (!space)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a sandbox");
     space->parent = space_of(parent);
-    space->pidfd = -1;
+    space->witness = space->pidfd = -1;
     pthread_mutex_lock(&m->lock);
     space->next = m->spaces;
     space->back = &m->spaces;
@@ -47,6 +50,8 @@ void kaon__process_space_free(struct process_machine *m,
         kaon__process_end(space);
     else if (space->pidfd >= 0)
         close(space->pidfd);
+    if (space->witness >= 0)
+        close(space->witness);
     if (space->control_physical) {
         kaon__process_discard(&m->machine, space->control_physical,
                               1 + STACK_PAGES);
@@ -133,5 +138,11 @@ enum kaon_status kaon__process_space_seal(struct kaon_machine *machine,
                           "the domain's memory is used up: raise "
                           "memory_bytes, or destroy sandboxes");
     space->control = kaon__arena_at(&m->arena, space->control_physical);
+    space->witness = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (space->witness < 0)
+        return kaon__fail_errno(err, KAON_EBACKEND,
+                                "cannot make a descriptor for a sandbox's "
+                                "process (eventfd: %s): raise `ulimit -n`",
+                                strerror(errno));
     return kaon__process_launch(m, space, err);
 }

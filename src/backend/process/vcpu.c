@@ -14,11 +14,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/ucontext.h>
-#include <unistd.h>
 #include <linux/audit.h>
-#include <linux/futex.h>
 
 #include "backend/process/launch.h"
 #include "host/error.h"
@@ -131,35 +128,14 @@ static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
     stopped(exit, "its process handed over for no reason");
 }
 
-/* Waits for the host's turn; false if it never comes. */
-static bool await_turn(struct kaon_vcpu *vcpu, struct process_space *space)
-{
-    for (int i = 0; i < vcpu->machine->spin; i++) {
-        if (kaon__process_my_turn(space))
-            return true;
-        __builtin_ia32_pause();
-    }
-    while (!atomic_load(&vcpu->kicked)) {
-        kaon__process_sleep_on(space);
-        if (kaon__process_my_turn(space))
-            return true;
-        if (kaon__process_is_gone(space))
-            return kaon__process_my_turn(space);
-    }
-    return false;
-}
-
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
                 struct kaon_exit *exit)
 {
     bool came;
 
     *exit = (struct kaon_exit){ 0 };
-    __atomic_exchange_n(&space->control->turn, KAON_TURN_GUEST,
-                        __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&space->control->guest_sleeps, __ATOMIC_SEQ_CST))
-        syscall(SYS_futex, &space->control->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
-    came = await_turn(vcpu, space);
+    kaon__process_give_turn(space, KAON_TURN_GUEST);
+    came = kaon__process_await_turn(space, vcpu->machine->spin, &vcpu->kicked);
     if (atomic_load(&vcpu->kicked)) {
         exit->kind = KAON_EXIT_KICKED;
     } else if (came) {
@@ -170,6 +146,21 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
     }
 }
 
+/* Whoever was killed or parked has a process again that waits for its turn;
+ * or we were kicked. */
+static enum kaon_status make_ready(struct kaon_vcpu *vcpu,
+                                   struct process_space *space,
+                                   struct kaon_error *err)
+{
+    struct process_machine *m = vcpu->machine;
+
+    if (!atomic_load(&space->killed) &&
+        (!space->parked || kaon__process_unpark(m, space, &vcpu->kicked) ||
+         atomic_load(&vcpu->kicked)))
+        return KAON_OK;
+    return kaon__process_launch(m, space, err);
+}
+
 enum kaon_status
 kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
                          bool fresh, const struct kaon_entry *entry,
@@ -178,14 +169,16 @@ kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
 {
     struct process_space *space = space_of(handle);
     struct kaon_control *control = space->control;
+    enum kaon_status status = make_ready(vcpu, space, err);
 
     (void)fresh;
-    if (atomic_load(&space->killed)) {
-        enum kaon_status status =
-            kaon__process_launch(vcpu->machine, space, err);
-
-        if (status)
-            return status;
+    if (status)
+        return status;
+    /* Either a kick sees the space, or this sees the kick. */
+    atomic_store(&vcpu->space, space);
+    if (atomic_load(&vcpu->kicked)) {
+        *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
+        return KAON_OK;
     }
     control->mode = KAON_MODE_ENTER;
     control->ip = entry->ip;
@@ -193,12 +186,7 @@ kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
     control->argument = entry->argument;
     control->fs_base = pointers->fs_base;
     control->gs_base = pointers->gs_base;
-    /* Either a kick sees the space, or this sees the kick. */
-    atomic_store(&vcpu->space, space);
-    if (atomic_load(&vcpu->kicked))
-        *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
-    else
-        run(vcpu, space, exit);
+    run(vcpu, space, exit);
     return KAON_OK;
 }
 
@@ -250,7 +238,7 @@ void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu)
     kaon__launch_kill(space->pidfd);
     __atomic_exchange_n(&space->control->turn, KAON_TURN_HOST,
                         __ATOMIC_SEQ_CST);
-    syscall(SYS_futex, &space->control->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+    kaon__process_wake(space);
 }
 
 void kaon__process_vcpu_unkick(struct kaon_vcpu *vcpu)

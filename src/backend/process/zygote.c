@@ -222,12 +222,15 @@ static void map_all(const struct kaon_spawn *spawn, const int32_t *fds)
     }
 }
 
-static void close_all(void)
+/* All descriptors but one, which gets the number that the gate knows. */
+static void close_all_but(int32_t fd)
 {
-    if (CALL(SYS_close_range, 0, ~0u, 0, 0) == 0)
+    if (CALL(SYS_dup2, fd, KAON_PROCESS_WITNESS, 0, 0) != KAON_PROCESS_WITNESS)
+        leave(5);
+    if (CALL(SYS_close_range, KAON_PROCESS_WITNESS + 1, ~0u, 0, 0) == 0)
         return;
-    for (unsigned fd = 0; fd < 64; fd++)
-        CALL(SYS_close, fd, 0, 0, 0);
+    for (unsigned other = KAON_PROCESS_WITNESS + 1; other < 64; other++)
+        CALL(SYS_close, other, 0, 0, 0);
 }
 
 static _Noreturn void child(const struct kaon_spawn *spawn, const int32_t *fds,
@@ -238,7 +241,7 @@ static _Noreturn void child(const struct kaon_spawn *spawn, const int32_t *fds,
         leave(4);
     map_all(spawn, fds);
     handle_signals(spawn);
-    close_all();
+    close_all_but(fds[spawn->witness]);
     __asm__ volatile("jmp *%0" : : "r"(spawn->start) : "memory");
     __builtin_unreachable();
 }
@@ -309,7 +312,8 @@ static int serve_one(long zygote)
 
     if (size == -EINTR)
         return 1;
-    if (size != sizeof request || request.map_count > KAON_SPAWN_MAPS)
+    if (size != sizeof request || request.map_count > KAON_SPAWN_MAPS ||
+        request.witness >= KAON_SPAWN_MEMORIES)
         return 0;
     if (message.control_size >= RIGHTS_HEAD)
         fds = (received.size - RIGHTS_HEAD) / sizeof(int32_t);

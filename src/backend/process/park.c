@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes that run nothing of their guest: parked, for certain, or ended.
+ *
+ * That a process handed over its turn proves nothing: it may go on. What proves
+ * something is a system call, since the filter lets each be made in one place
+ * of the gate only. So there is one just for that: it adds to an eventfd, the
+ * *witness*, that none but the process and the host have. The host empties the
+ * witness, asks the gate to park (KAON_TURN_PARK), and waits until the witness
+ * says that the call was made since.
+ *
+ * From that call on the process executes nothing but the gate, whatever its
+ * registers and the control page hold. It has one thread. What comes after the
+ * call is the gate's (kaon__gate_process_parked), or the handler of a signal,
+ * which is the gate's too: the filter keeps the guest from changing handlers or
+ * their stack, and from a return to what a signal interrupted. Both give the
+ * turn to the host before they look at it, so that nothing a guest once wrote
+ * there counts, and then wait. To park is no way out, so a question that comes
+ * late does no harm; the way out is KAON_TURN_GUEST, which the host writes when
+ * it enters, after it wrote the mode anew.
+ *
+ * A guest that makes the call unasked, then, has parked. One that prepares a
+ * trap for the gate (the trap flag; a protection key) gets the gate's handler,
+ * with flags and keys as the kernel gives them to handlers. Hence a process is
+ * told to park again until it says, on its way to the host's turn, that it has
+ * its own registers behind it: a word that only the gate can write by now.
+ */
+#include "backend/process/inside.h"
+
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/process/launch.h"
+
+/* Who waits as it should answers in a microsecond, if it has a CPU. */
+#define PARK_LOOKS 64
+#define PARK_MS 2
+
+/* Turns to park in: one to meet each trap that may be in the way. */
+#define PARK_TURNS 4
+
+/* Empties the witness: has its process made the call since the last time? */
+static bool ask_witness(const struct process_space *space)
+{
+    uint64_t calls;
+
+    return read(space->witness, &calls, sizeof calls) == sizeof calls;
+}
+
+static bool parks(struct process_space *space)
+{
+    struct pollfd poll_for = { .fd = space->witness, .events = POLLIN };
+
+    ask_witness(space);
+    kaon__process_give_turn(space, KAON_TURN_PARK);
+    for (int look = 0; look < PARK_LOOKS; look++)
+        if (ask_witness(space))
+            return true;
+    poll(&poll_for, 1, PARK_MS);
+    return ask_witness(space);
+}
+
+bool kaon__process_space_park(struct kaon_machine *machine,
+                              struct kaon_space handle)
+{
+    struct process_machine *m = process_machine(machine);
+    struct process_space *space = space_of(handle);
+
+    if (!kaon__process_is_mine(m))
+        return false;
+    if (space->parked)
+        return true;
+    if (!atomic_load(&space->killed) && parks(space)) {
+        space->parked = true;
+    } else {
+        kaon__process_end(space);
+        atomic_store(&space->killed, true);
+    }
+    return true;
+}
+
+/* The gate itself uses the topmost page of its stack; most of the others were
+ * never touched. */
+static void scrub_stack(struct process_machine *m,
+                        const struct process_space *space)
+{
+    uint64_t at = space->control_physical + KAON_PAGE_SIZE;
+    uint64_t top = at + (STACK_PAGES - 1) * KAON_PAGE_SIZE, first, count;
+
+    memset(kaon__arena_at(&m->arena, top), 0, KAON_PAGE_SIZE);
+    while (kaon__process_populated(&m->machine, at, (top - at) / KAON_PAGE_SIZE,
+                                   &first, &count)) {
+        memset(kaon__arena_at(&m->arena, first), 0, count * KAON_PAGE_SIZE);
+        at = first + count * KAON_PAGE_SIZE;
+    }
+}
+
+void kaon__process_scrub(struct process_machine *m,
+                         const struct process_space *space)
+{
+    unsigned char *page = (unsigned char *)space->control;
+
+    memset(page + CONTROL_ERROR, 0, KAON_PAGE_SIZE - CONTROL_ERROR);
+    scrub_stack(m, space);
+}
+
+bool kaon__process_unpark(struct process_machine *m,
+                          struct process_space *space,
+                          const atomic_bool *kicked)
+{
+    for (int turn = 0; turn < PARK_TURNS; turn++) {
+        if (!kaon__process_await_turn(space, m->spin, kicked))
+            return false;
+        if (space->control->reason == KAON_REASON_PARKED) {
+            kaon__process_scrub(m, space);
+            space->parked = false;
+            return true;
+        }
+        kaon__process_give_turn(space, KAON_TURN_PARK);
+    }
+    return false;
+}
+
+void kaon__process_space_halt(struct kaon_machine *machine,
+                              struct kaon_space handle)
+{
+    struct process_space *space = space_of(handle);
+
+    if (!kaon__process_is_mine(process_machine(machine)))
+        return;
+    if (!atomic_exchange(&space->killed, true) && space->pidfd >= 0)
+        kaon__launch_kill(space->pidfd);
+}

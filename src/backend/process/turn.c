@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The turn: one word of the control page, on which whoever does not have it
+ * looks for a while and then sleeps.
+ *
+ * The process may write the word, and those beside it, at any time: it can let
+ * the host believe that its turn has come, and it can miss its own. Neither
+ * keeps the host from anything, as it sleeps only for a moment at a time.
+ */
+#include "backend/process/inside.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/futex.h>
+
+/* A sleeping host looks now and then whether the process still lives. */
+#define LOOK_NS 20000000
+
+bool kaon__process_is_gone(const struct process_space *space)
+{
+    struct pollfd poll_for = { .fd = space->pidfd, .events = POLLIN };
+
+    return poll(&poll_for, 1, 0) > 0;
+}
+
+void kaon__process_sleep(struct process_space *space)
+{
+    const struct timespec look = { .tv_nsec = LOOK_NS };
+    uint32_t turn;
+
+    __atomic_exchange_n(&space->control->host_sleeps, 1, __ATOMIC_SEQ_CST);
+    turn = __atomic_load_n(&space->control->turn, __ATOMIC_SEQ_CST);
+    if (turn != KAON_TURN_HOST)
+        syscall(SYS_futex, &space->control->turn, FUTEX_WAIT, turn, &look, NULL,
+                0);
+    __atomic_store_n(&space->control->host_sleeps, 0, __ATOMIC_RELAXED);
+}
+
+void kaon__process_wake(struct process_space *space)
+{
+    syscall(SYS_futex, &space->control->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void kaon__process_give_turn(struct process_space *space, uint32_t to)
+{
+    __atomic_exchange_n(&space->control->turn, to, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&space->control->guest_sleeps, __ATOMIC_SEQ_CST))
+        kaon__process_wake(space);
+}
+
+bool kaon__process_await_turn(struct process_space *space, int spin,
+                              const atomic_bool *kicked)
+{
+    for (int i = 0; i < spin; i++) {
+        if (kaon__process_my_turn(space))
+            return true;
+        __builtin_ia32_pause();
+    }
+    while (!atomic_load(kicked)) {
+        kaon__process_sleep(space);
+        if (kaon__process_my_turn(space))
+            return true;
+        if (kaon__process_is_gone(space))
+            return kaon__process_my_turn(space);
+    }
+    return false;
+}

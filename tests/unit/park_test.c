@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes that are to run nothing for a while: parked, halted, and how the
+ * next entry finds them. The guests are park_code.S, alone in their process.
+ */
+#include "backend/process/inside.h"
+#include "support/harness.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <kaon/abi.h>
+
+#define GUEST_CODE UINT64_C(0x400000)
+#define GUEST_DATA UINT64_C(0x500000)
+#define DATA_PAGES 8
+
+extern const unsigned char park_code[], park_code_end[], park_waits[],
+    park_runs_on[], park_flickers[], park_sleeps_stepping[],
+    park_parks_stepping[], park_leaves_things[], park_looks[];
+
+static const struct kaon_backend *const backend = &kaon__backend_process;
+
+/* A machine with one space in it. */
+struct stage {
+    struct kaon_machine *machine;
+    struct kaon_space space;
+    struct kaon_vcpu *vcpu;
+    uint64_t data; /* physical */
+    volatile uint64_t *words;
+};
+
+static void assert_ok(enum kaon_status status, const struct kaon_error *err)
+{
+    if (status)
+        fail_msg("%s", err->text);
+}
+
+static void stage_open(struct stage *stage)
+{
+    const struct kaon_machine_config config = { .memory_bytes = 1 << 20,
+                                                .vcpus_max = 1 };
+    struct kaon_error err = { 0 };
+    struct kaon_machine *m;
+    uint64_t code;
+
+    assert_ok(backend->machine_create(&m, &config, &err), &err);
+    code = kaon__arena_page(m->arena);
+    stage->machine = m;
+    stage->data = kaon__arena_run(m->arena, DATA_PAGES);
+    stage->words = kaon__arena_at(m->arena, stage->data);
+    memcpy(kaon__arena_at(m->arena, code), park_code,
+           (size_t)(park_code_end - park_code));
+    assert_ok(
+        backend->space_create(m, &stage->space, (struct kaon_space){ 0 }, &err),
+        &err);
+    assert_ok(backend->space_map(m, stage->space, GUEST_CODE, code, 1,
+                                 KAON_PROTECT_EXECUTE, &err),
+              &err);
+    assert_ok(backend->space_map(m, stage->space, GUEST_DATA, stage->data,
+                                 DATA_PAGES, KAON_PROTECT_WRITE, &err),
+              &err);
+    assert_ok(backend->space_seal(m, stage->space, &err), &err);
+    assert_ok(backend->vcpu_create(&stage->vcpu, m, 0, &err), &err);
+    backend->vcpu_bind(stage->vcpu);
+}
+
+static void stage_close(struct stage *stage)
+{
+    backend->vcpu_destroy(stage->vcpu);
+    backend->space_destroy(stage->machine, stage->space);
+    backend->machine_destroy(stage->machine);
+}
+
+static uint64_t in_gate(const unsigned char *place)
+{
+    return KAON_PROCESS_GATE + (uint64_t)(place - kaon__gate_process);
+}
+
+static struct kaon_exit
+enter_with(struct stage *stage, const unsigned char *guest, uint64_t argument)
+{
+    const struct kaon_entry entry = {
+        .ip = GUEST_CODE + (uint64_t)(guest - park_code),
+        .sp = GUEST_DATA + KAON_PAGE_SIZE,
+        .argument = argument,
+    };
+    const struct kaon_thread_pointers pointers = { 0 };
+    struct kaon_exit exit = { 0 };
+    struct kaon_error err = { 0 };
+
+    assert_ok(backend->vcpu_enter(stage->vcpu, stage->space, true, &entry,
+                                  &pointers, &exit, &err),
+              &err);
+    return exit;
+}
+
+static struct kaon_exit enter(struct stage *stage, const unsigned char *guest)
+{
+    return enter_with(stage, guest, 0);
+}
+
+static void assert_leaves(struct stage *stage, const unsigned char *guest)
+{
+    assert_int_equal(enter(stage, guest).kind, KAON_EXIT_GATE);
+}
+
+static int process_of(const struct stage *stage)
+{
+    return space_of(stage->space)->pidfd;
+}
+
+static void sleep_ms(unsigned ms)
+{
+    const struct timespec time = { .tv_sec = ms / 1000,
+                                   .tv_nsec = ms % 1000 * 1000000 };
+
+    nanosleep(&time, NULL);
+}
+
+static void assert_stands_still(const struct stage *stage)
+{
+    uint64_t before = stage->words[0];
+
+    sleep_ms(10);
+    assert_int_equal(stage->words[0], before);
+}
+
+static void park(struct stage *stage)
+{
+    assert_true(backend->space_park(stage->machine, stage->space));
+}
+
+/* Parks a guest in its process for certain: on a loaded machine it may have
+ * been ended, as it had no CPU to answer on. */
+static void park_alive_with(struct stage *stage, const unsigned char *guest,
+                            uint64_t argument)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        struct kaon_exit exit = enter_with(stage, guest, argument);
+
+        assert_int_equal(exit.kind, KAON_EXIT_GATE);
+        park(stage);
+        if (process_of(stage) >= 0)
+            return;
+    }
+    fail_msg("it never parked");
+}
+
+static void park_alive(struct stage *stage, const unsigned char *guest)
+{
+    park_alive_with(stage, guest, 0);
+}
+
+/* What park_looks() wrote down. */
+static void assert_nothing_left(const struct stage *stage)
+{
+    for (int i = 1; i < 8; i++)
+        if (stage->words[i])
+            fail_msg("word %d is %#llx", i,
+                     (unsigned long long)stage->words[i]);
+}
+
+/* ---- Parking ----------------------------------------------------------- */
+
+static void a_guest_that_waits_is_parked_and_goes_on(void **state)
+{
+    struct stage stage;
+    int process;
+
+    (void)state;
+    stage_open(&stage);
+    park(&stage); /* before its first entry */
+    assert_leaves(&stage, park_waits);
+    assert_int_equal(stage.words[0], 1);
+    park_alive(&stage, park_waits);
+    process = process_of(&stage);
+    assert_stands_still(&stage);
+    for (uint64_t i = stage.words[0]; i < 1000; i++) {
+        assert_leaves(&stage, park_waits);
+        assert_int_equal(stage.words[0], i + 1);
+        park(&stage);
+        park(&stage); /* once more is no more */
+        assert_int_equal(stage.words[0], i + 1);
+        if (process_of(&stage) < 0) /* no CPU to answer on */
+            process = -1;
+        else if (process >= 0)
+            assert_int_equal(process_of(&stage), process);
+    }
+    stage_close(&stage);
+}
+
+static void a_guest_that_sleeps_long_is_parked_at_once(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        assert_leaves(&stage, park_waits);
+        sleep_ms(i);
+        park(&stage);
+        assert_stands_still(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void assert_ended(const unsigned char *guest)
+{
+    struct stage stage;
+
+    stage_open(&stage);
+    for (int i = 0; i < 5; i++) {
+        assert_leaves(&stage, guest);
+        park(&stage);
+        assert_int_equal(process_of(&stage), -1);
+        assert_stands_still(&stage);
+        assert_leaves(&stage, park_waits); /* in another process */
+        park(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void a_guest_that_runs_on_is_ended_and_replaced(void **state)
+{
+    (void)state;
+    assert_ended(park_runs_on);
+}
+
+static void a_guest_that_takes_its_turn_back_is_ended_and_replaced(void **state)
+{
+    (void)state;
+    assert_ended(park_flickers);
+}
+
+/* The trap is met by the gate, which knows nothing of the question then. */
+static void a_guest_that_sleeps_with_a_trap_to_come_is_no_trouble(void **state)
+{
+    const uint64_t wait = in_gate(kaon__gate_process_wait) - 2;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(enter_with(&stage, park_sleeps_stepping, wait).kind,
+                         KAON_EXIT_GATE);
+        park(&stage);
+        assert_leaves(&stage, park_looks);
+        assert_nothing_left(&stage);
+    }
+    stage_close(&stage);
+}
+
+/* Without parking, it comes: the guest of the test above does as it says. */
+static void a_trap_to_come_is_met_by_a_plain_entry(void **state)
+{
+    const uint64_t wait = in_gate(kaon__gate_process_wait) - 2;
+    struct kaon_exit exit;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    exit = enter_with(&stage, park_sleeps_stepping, wait);
+    assert_int_equal(exit.kind, KAON_EXIT_GATE);
+    exit = enter(&stage, park_waits);
+    assert_int_equal(exit.kind, KAON_EXIT_FAULT);
+    assert_int_equal(exit.vector, 1);
+    stage_close(&stage);
+}
+
+static void a_guest_that_parks_with_a_trap_to_come_is_parked(void **state)
+{
+    const uint64_t call = in_gate(kaon__gate_process_parked) - 2;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        int process;
+
+        stage.words[8] = in_gate(kaon__gate_process_one);
+        park_alive_with(&stage, park_parks_stepping, call);
+        process = process_of(&stage);
+        assert_leaves(&stage, park_looks); /* and meets no trap */
+        assert_int_equal(process_of(&stage), process);
+        assert_nothing_left(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void nothing_of_the_last_use_is_seen_after_parking(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        park_alive(&stage, park_leaves_things);
+        memset((void *)(uintptr_t)stage.words, 0x55, 64);
+        assert_leaves(&stage, park_looks);
+        assert_nothing_left(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void nothing_of_the_last_use_is_seen_in_another_process(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    assert_leaves(&stage, park_leaves_things);
+    backend->space_halt(stage.machine, stage.space);
+    park(&stage);
+    assert_int_equal(process_of(&stage), -1);
+    memset((void *)(uintptr_t)stage.words, 0x55, 64);
+    assert_leaves(&stage, park_looks);
+    assert_nothing_left(&stage);
+    stage_close(&stage);
+}
+
+/* What is looked for can be found, or the two tests above show nothing. */
+static void what_the_last_use_left_is_seen_without_parking(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    assert_leaves(&stage, park_leaves_things);
+    assert_leaves(&stage, park_looks);
+    for (int i = 1; i <= 4; i++)
+        assert_int_not_equal(stage.words[i], 0);
+    stage_close(&stage);
+}
+
+/* ---- Parked, and then -------------------------------------------------- */
+
+static void send(const struct stage *stage, int signal)
+{
+    syscall(SYS_pidfd_send_signal, process_of(stage), signal, NULL, 0);
+}
+
+/* Before it waits it is replaced; later it was killed between calls. */
+static void a_parked_process_that_was_killed_is_replaced(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        struct kaon_exit exit;
+
+        park_alive(&stage, park_waits);
+        send(&stage, SIGKILL);
+        exit = enter(&stage, park_waits);
+        if (exit.kind != KAON_EXIT_GATE) {
+            assert_int_equal(exit.kind, KAON_EXIT_STOPPED);
+            backend->space_halt(stage.machine, stage.space);
+            assert_leaves(&stage, park_waits);
+        }
+    }
+    stage_close(&stage);
+}
+
+/* It may come when the guest runs again: then it is a fault of the guest's. */
+static void a_parked_process_that_gets_a_signal_is_parked_still(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        struct kaon_exit exit;
+
+        park_alive(&stage, park_leaves_things);
+        send(&stage, i % 2 ? SIGTRAP : SIGSEGV);
+        sleep_ms(i % 4);
+        exit = enter(&stage, park_looks);
+        if (exit.kind != KAON_EXIT_GATE) {
+            park(&stage);
+            assert_leaves(&stage, park_looks);
+        }
+        assert_nothing_left(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void a_parked_process_that_is_stopped_can_be_kicked(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    park_alive(&stage, park_waits);
+    send(&stage, SIGSTOP);
+    backend->vcpu_kick(stage.vcpu);
+    assert_int_equal(enter(&stage, park_waits).kind, KAON_EXIT_KICKED);
+    backend->vcpu_unkick(stage.vcpu);
+    send(&stage, SIGCONT);
+    assert_leaves(&stage, park_waits);
+    stage_close(&stage);
+}
+
+static void a_parked_process_may_be_destroyed(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    park(&stage);
+    stage_close(&stage);
+    stage_open(&stage);
+    assert_leaves(&stage, park_runs_on);
+    park(&stage);
+    stage_close(&stage);
+}
+
+/* ---- Halting ----------------------------------------------------------- */
+
+static void a_halted_guest_ends_and_is_replaced(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 5; i++) {
+        struct pollfd end = { .events = POLLIN };
+
+        assert_leaves(&stage, park_runs_on);
+        end.fd = process_of(&stage);
+        backend->space_halt(stage.machine, stage.space);
+        backend->space_halt(stage.machine, stage.space);
+        assert_int_equal(poll(&end, 1, 30000), 1);
+        assert_stands_still(&stage);
+        assert_leaves(&stage, park_waits);
+    }
+    stage_close(&stage);
+}
+
+static void a_halted_guest_is_parked(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    assert_leaves(&stage, park_runs_on);
+    backend->space_halt(stage.machine, stage.space);
+    park(&stage);
+    assert_stands_still(&stage);
+    assert_leaves(&stage, park_waits);
+    stage_close(&stage);
+}
+
+/* ---- What was touched -------------------------------------------------- */
+
+static void touched_pages_are_told_from_others(void **state)
+{
+    uint64_t first, count;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    assert_false(backend->populated(stage.machine, stage.data, DATA_PAGES,
+                                    &first, &count));
+    assert_leaves(&stage, park_waits); /* touches the first */
+    stage.words[3 * KAON_PAGE_SIZE / 8] = 1;
+    stage.words[4 * KAON_PAGE_SIZE / 8] = 0;
+    stage.words[7 * KAON_PAGE_SIZE / 8] = 1;
+
+    assert_true(backend->populated(stage.machine, stage.data, DATA_PAGES,
+                                   &first, &count));
+    assert_int_equal(first, stage.data);
+    assert_int_equal(count, 1);
+    assert_true(backend->populated(stage.machine, stage.data + KAON_PAGE_SIZE,
+                                   DATA_PAGES - 1, &first, &count));
+    assert_int_equal(first, stage.data + 3 * KAON_PAGE_SIZE);
+    assert_int_equal(count, 2);
+    assert_true(backend->populated(stage.machine,
+                                   stage.data + 4 * KAON_PAGE_SIZE, 1, &first,
+                                   &count)); /* not beyond what was asked */
+    assert_int_equal(first, stage.data + 4 * KAON_PAGE_SIZE);
+    assert_int_equal(count, 1);
+    assert_false(backend->populated(
+        stage.machine, stage.data + 5 * KAON_PAGE_SIZE, 2, &first, &count));
+    assert_true(backend->populated(
+        stage.machine, stage.data + 5 * KAON_PAGE_SIZE, 3, &first, &count));
+    assert_int_equal(first, stage.data + 7 * KAON_PAGE_SIZE);
+
+    backend->discard(stage.machine, stage.data, DATA_PAGES);
+    assert_false(backend->populated(stage.machine, stage.data, DATA_PAGES,
+                                    &first, &count));
+    assert_false(
+        backend->populated(stage.machine, stage.data, 0, &first, &count));
+    stage_close(&stage);
+}
+
+TESTS(
+    TEST(a_guest_that_waits_is_parked_and_goes_on),
+    TEST(a_guest_that_sleeps_long_is_parked_at_once),
+    TEST(a_guest_that_runs_on_is_ended_and_replaced),
+    TEST(a_guest_that_takes_its_turn_back_is_ended_and_replaced),
+    TEST(a_guest_that_sleeps_with_a_trap_to_come_is_no_trouble),
+    TEST(a_trap_to_come_is_met_by_a_plain_entry),
+    TEST(a_guest_that_parks_with_a_trap_to_come_is_parked),
+    TEST(nothing_of_the_last_use_is_seen_after_parking),
+    TEST(nothing_of_the_last_use_is_seen_in_another_process),
+    TEST(what_the_last_use_left_is_seen_without_parking),
+    TEST(a_parked_process_that_was_killed_is_replaced),
+    TEST(a_parked_process_that_gets_a_signal_is_parked_still),
+    TEST(a_parked_process_that_is_stopped_can_be_kicked),
+    TEST(a_parked_process_may_be_destroyed),
+    TEST(a_halted_guest_ends_and_is_replaced),
+    TEST(a_halted_guest_is_parked),
+    TEST(touched_pages_are_told_from_others),
+)

@@ -145,7 +145,9 @@ struct kaon_mailbox {
     uint64_t heap_size;     /* bytes; all zero when the guest starts */
     uint64_t stack_low;     /* the stack's lowest usable byte */
     uint64_t stack_high; /* first byte above it; the stack pointer at entry */
-    uint64_t reserved1[10]; /* zero */
+    uint64_t generation; /* another after each restore of the guest's state */
+    uint64_t seed[4]; /* random, and new with each generation: for generators */
+    uint64_t reserved1[5]; /* zero */
     struct kaon_frame frame;
     uint8_t reserved2[96]; /* zero */
     uint8_t payload[KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE];

@@ -4,11 +4,11 @@
  *
  * A sandbox is one guest's address space and state. Its life:
  *
- *     create -> ready <-> running -> poisoned -> destroy
+ *     create -> ready <-> running -> poisoned -> restore -> ready -> destroy
  *
  * State persists from call to call. An outcome that leaves the guest in the
  * middle of something (a fault, a cancelled call, ...) poisons the sandbox: it
- * refuses further calls.
+ * refuses calls until it is restored from a snapshot (kaon/snapshot.h).
  *
  * What a sandbox owns is what it may write, and the page tables that lead
  * there. Text, read-only data and the initial data are the image's one copy.

@@ -103,8 +103,8 @@ struct kaon_backend {
                                        struct kaon_error *err);
     void (*machine_destroy)(struct kaon_machine *machine);
 
-    /* Asked before the host writes to the arena for a call: KAON_EBACKEND in
-     * a child of fork() that shares it. NULL if none does. */
+    /* Asked before the host uses the arena for a sandbox: KAON_EBACKEND in a
+     * child of fork(), whose parent has it. */
     enum kaon_status (*machine_check)(struct kaon_machine *machine,
                                       struct kaon_error *err);
 

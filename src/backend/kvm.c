@@ -350,6 +350,17 @@ free_machine:
     return status;
 }
 
+/* The parent shares vCPUs and memory: do not touch them. */
+static enum kaon_status machine_check(struct kaon_machine *machine,
+                                      struct kaon_error *err)
+{
+    if (*kvm_machine(machine)->gate)
+        return KAON_OK;
+    return kaon__fail(err, KAON_EBACKEND,
+                      "the VM belongs to another process: after fork(), make "
+                      "new sandboxes in the child");
+}
+
 static void machine_destroy(struct kaon_machine *machine)
 {
     struct kvm_machine *m = kvm_machine(machine);
@@ -474,13 +485,6 @@ static void space_destroy(struct kaon_machine *machine, struct kaon_space space)
 
 /* ---- vCPUs ------------------------------------------------------------- */
 
-static enum kaon_status fail_forked(struct kaon_error *err)
-{
-    return kaon__fail(err, KAON_EBACKEND,
-                      "the VM belongs to another process: after fork(), make "
-                      "new sandboxes in the child");
-}
-
 /* What SYNC_REGS cannot carry. */
 static enum kaon_status set_up(const struct kaon_vcpu *vcpu,
                                struct kaon_error *err)
@@ -520,10 +524,6 @@ static enum kaon_status vcpu_create(struct kaon_vcpu **out,
 
     if (!vcpu)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a vCPU");
-    if (!*m->gate) {
-        free(vcpu);
-        return fail_forked(err);
-    }
     vcpu->machine = m;
     vcpu->fd = ioctl(m->vm, KVM_CREATE_VCPU, (unsigned long)m->next_vcpu);
     if (vcpu->fd >= 0)
@@ -722,9 +722,6 @@ static enum kaon_status vcpu_enter(struct kaon_vcpu *vcpu,
 {
     bool same = (vcpu->loaded_cr3 & ~CR3_PWT) == space.root;
 
-    /* The parent shares the vCPU's state: do not touch it. */
-    if (!*vcpu->machine->gate)
-        return fail_forked(err);
     vcpu->run->s.regs.regs = (struct kvm_regs){
         .rip = KAON_GATE_ADDRESS + KAON_GATE_ENTRY,
         .rsp = entry->sp,
@@ -805,6 +802,7 @@ const struct kaon_backend kaon__backend_kvm = {
     .spaces_grow = true,
     .machine_create = machine_create,
     .machine_destroy = machine_destroy,
+    .machine_check = machine_check,
     .machine_attach = machine_attach,
     .discard = discard,
     .machine_reclaim = machine_reclaim,

@@ -67,6 +67,14 @@ static enum kaon_status machine_create(struct kaon_machine **out,
     return KAON_OK;
 }
 
+static enum kaon_status machine_check(struct kaon_machine *machine,
+                                      struct kaon_error *err)
+{
+    (void)machine;
+    (void)err;
+    return KAON_OK;
+}
+
 static void machine_destroy(struct kaon_machine *machine)
 {
     struct scripted_machine *m = scripted(machine);
@@ -366,6 +374,7 @@ const struct kaon_backend kaon__backend_scripted = {
     .spaces_grow = true,
     .machine_create = machine_create,
     .machine_destroy = machine_destroy,
+    .machine_check = machine_check,
     .machine_attach = machine_attach,
     .discard = discard,
     .machine_reclaim = machine_reclaim,

@@ -16,6 +16,8 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/options.h"
+#include "host/snapshot.h"
+#include "host/view.h"
 
 #define MEMORY_MIN (UINT64_C(2) << 20)
 #define MEMORY_DEFAULT (UINT64_C(1) << 30)
@@ -98,10 +100,13 @@ static enum kaon_status create(struct kaon_domain **out,
         status = kaon__fail(err, KAON_ENOMEM, "out of memory for a domain");
         goto free_domain;
     }
-    status = backend->machine_create(&domain->machine, &config, err);
+    status = kaon__seeder_init(&domain->seeder, err);
+    if (!status)
+        status = backend->machine_create(&domain->machine, &config, err);
     if (status)
         goto free_slots;
     domain->opts = *opts;
+    domain->shared = shared;
     atomic_init(&domain->references, 1);
     pthread_mutex_init(&domain->lock, NULL);
     *out = domain;
@@ -260,30 +265,30 @@ static bool try_lend(struct kaon_vcpu_slot *slot)
            !atomic_exchange(&slot->lent, true);
 }
 
-static enum kaon_status find_view(struct kaon_domain *domain,
-                                  struct kaon_view **out,
-                                  struct kaon_image *image,
-                                  struct kaon_error *err)
+/* The view of a snapshot on the view of its image; of an image, if the two
+ * are NULL. */
+static enum kaon_status
+find_view(struct kaon_domain *domain, struct kaon_view **out,
+          struct kaon_image *image, struct kaon_snapshot *snapshot,
+          struct kaon_view *base, struct kaon_error *err)
 {
     struct kaon_view *view = domain->views;
-    enum kaon_status status;
+    enum kaon_status status = KAON_OK;
 
-    while (view && view->image != image)
+    while (view && (view->image != image || view->snapshot != snapshot))
         view = view->next;
     if (!view) {
-        status = kaon__view_create(&view, domain->machine, image, err);
+        status = kaon__view_create(&view, domain->machine, image, snapshot,
+                                   base, err);
         if (status)
             return status;
         view->next = domain->views;
         domain->views = view;
     }
-    if (!view->space.root) {
+    if (!view->space.root)
         status = kaon__view_show(view, domain->machine, err);
-        if (status)
-            return status;
-    }
     *out = view;
-    return KAON_OK;
+    return status;
 }
 
 static struct kaon_memory *take_spare(struct kaon_view *view,
@@ -336,6 +341,7 @@ static bool reclaim(struct kaon_domain *domain,
     if (!done)
         return false;
     free_spares(domain, kaon__memory_release);
+    /* The newest come first: a snapshot's before its image's. */
     for (struct kaon_view *view = domain->views; view; view = view->next)
         if (view->users == 0)
             kaon__view_hide(view, domain->machine);
@@ -354,15 +360,16 @@ bool kaon__domain_make_room(struct kaon_domain *domain,
     return made;
 }
 
-static enum kaon_status make_memory(struct kaon_domain *domain,
-                                    struct kaon_memory **out,
-                                    struct kaon_image *image,
-                                    const struct kaon_sizes *sizes,
-                                    struct kaon_error *err)
+static enum kaon_status
+make_memory(struct kaon_domain *domain, struct kaon_memory **out,
+            struct kaon_image *image, struct kaon_snapshot *snapshot,
+            const struct kaon_sizes *sizes, struct kaon_error *err)
 {
     struct kaon_view *view;
-    enum kaon_status status = find_view(domain, &view, image, err);
+    enum kaon_status status = find_view(domain, &view, image, NULL, NULL, err);
 
+    if (!status && snapshot)
+        status = find_view(domain, &view, image, snapshot, view, err);
     if (status)
         return status;
     *out = take_spare(view, sizes);
@@ -374,20 +381,24 @@ static enum kaon_status make_memory(struct kaon_domain *domain,
 enum kaon_status kaon__domain_take_memory(struct kaon_domain *domain,
                                           struct kaon_memory **out,
                                           struct kaon_image *image,
+                                          struct kaon_snapshot *snapshot,
                                           const struct kaon_sizes *sizes,
                                           struct kaon_error *err)
 {
+    struct kaon_seed seed = kaon__seeder_next(&domain->seeder);
     enum kaon_status status;
 
     pthread_mutex_lock(&domain->lock);
-    status = make_memory(domain, out, image, sizes, err);
+    status = make_memory(domain, out, image, snapshot, sizes, err);
     if (status == KAON_ENOMEM && reclaim(domain, NULL))
-        status = make_memory(domain, out, image, sizes, err);
+        status = make_memory(domain, out, image, snapshot, sizes, err);
     if (!status) {
         (*out)->view->users++;
         domain->sandboxes++;
     }
     pthread_mutex_unlock(&domain->lock);
+    if (!status)
+        kaon__memory_begin(*out, &seed);
     return status;
 }
 
@@ -413,6 +424,61 @@ void kaon__domain_give_memory(struct kaon_domain *domain,
     view->users--;
     domain->sandboxes--;
     pthread_mutex_unlock(&domain->lock);
+}
+
+/* The only sandbox of a domain has it to itself: no guest runs meanwhile. */
+static enum kaon_status make_fit(struct kaon_domain *domain,
+                                 struct kaon_memory *memory,
+                                 const struct kaon_snapshot *snapshot,
+                                 struct kaon_error *err)
+{
+    enum kaon_status status = kaon__memory_make_fit(memory, snapshot, err);
+    enum kaon_status forgotten = domain->machine->backend->machine_reclaim(
+        domain->machine, status ? NULL : err);
+
+    return status ? status : forgotten;
+}
+
+/* Takes another memory where the sandbox's own cannot be edited. */
+static enum kaon_status exchange_memory(struct kaon_domain *domain,
+                                        struct kaon_memory **memory,
+                                        struct kaon_snapshot *snapshot,
+                                        struct kaon_error *err)
+{
+    struct kaon_memory *before = *memory;
+    enum kaon_status status = kaon__domain_take_memory(
+        domain, memory, before->view->image, snapshot, &before->sizes, err);
+
+    if (status)
+        return status;
+    (*memory)->faults = before->faults;
+    (*memory)->copied = before->copied;
+    (*memory)->zeroed = before->zeroed;
+    if ((*memory)->generation <= before->generation)
+        (*memory)->generation = before->generation + 1;
+    kaon__domain_give_memory(domain, before);
+    return KAON_OK;
+}
+
+enum kaon_status kaon__domain_restore_memory(struct kaon_domain *domain,
+                                             struct kaon_memory **memory,
+                                             struct kaon_snapshot *snapshot,
+                                             struct kaon_error *err)
+{
+    struct kaon_seed seed = kaon__seeder_next(&domain->seeder);
+    bool fits = kaon__memory_fits(*memory, snapshot);
+    enum kaon_status status = KAON_OK;
+
+    if (!fits && domain->shared)
+        status = exchange_memory(domain, memory, snapshot, err);
+    else if (!fits)
+        status = make_fit(domain, *memory, snapshot, err);
+    if (status)
+        return status;
+    if (fits || !domain->shared)
+        kaon__memory_restore(*memory, snapshot);
+    kaon__memory_begin(*memory, &seed);
+    return KAON_OK;
 }
 
 /* ---- vCPUs ------------------------------------------------------------- */

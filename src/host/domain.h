@@ -12,6 +12,7 @@
 #include <kaon/domain.h>
 
 #include "host/memory.h"
+#include "host/seed.h"
 
 /* A vCPU and who has it. */
 struct kaon_vcpu_slot {
@@ -24,6 +25,8 @@ struct kaon_domain {
     atomic_uint references;
     struct kaon_machine *machine;
     struct kaon_domain_opts opts; /* defaults filled in */
+    bool shared;                  /* many sandboxes may be in it */
+    struct kaon_seeder seeder;
 
     struct kaon_vcpu_slot *slots; /* opts.vcpus_max of them */
     atomic_uint slot_count;       /* that have a vCPU */
@@ -49,13 +52,21 @@ enum kaon_status kaon__domain_create_own(struct kaon_domain **out,
 
 struct kaon_domain *kaon__domain_hold(struct kaon_domain *domain);
 
-/* A clean memory for a sandbox: makes no system call if the image is known
- * to the domain. */
+/* A clean memory for a sandbox, as the image starts or a snapshot (which may
+ * be NULL) goes on: makes no system call if the domain knows it. */
 enum kaon_status kaon__domain_take_memory(struct kaon_domain *domain,
                                           struct kaon_memory **out,
                                           struct kaon_image *image,
+                                          struct kaon_snapshot *snapshot,
                                           const struct kaon_sizes *sizes,
                                           struct kaon_error *err);
+
+/* Puts a sandbox's memory into a snapshot's state; or gives it another memory
+ * that is, in place of *memory. Unchanged on failure. */
+enum kaon_status kaon__domain_restore_memory(struct kaon_domain *domain,
+                                             struct kaon_memory **memory,
+                                             struct kaon_snapshot *snapshot,
+                                             struct kaon_error *err);
 
 /* Takes a sandbox's memory back and cleans it. */
 void kaon__domain_give_memory(struct kaon_domain *domain,

@@ -57,6 +57,15 @@ struct kaon_image {
 /* Adds a reference; kaon_image_destroy() gives one back. Returns image. */
 struct kaon_image *kaon__image_hold(struct kaon_image *image);
 
+/* The region that has an address, or NULL; and the end of the last one. */
+const struct kaon_image_region *
+kaon__image_region(const struct kaon_image *image, uint64_t address);
+uint64_t kaon__image_end(const struct kaon_image *image);
+
+/* What a page is at the start, if the guest may write it; or NULL. */
+const unsigned char *kaon__image_initial(const struct kaon_image *image,
+                                         uint64_t address);
+
 /*
  * The index of the export of that name, or -1; and, for messages, the name
  * nearest to a wrong one (by edit distance), or NULL if none is near.

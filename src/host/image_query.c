@@ -3,6 +3,7 @@
  * Questions about an image. Reads only; an image does not change, so none of
  * this takes a lock.
  */
+#include "backend/backend.h"
 #include "host/image.h"
 
 #include <stdbool.h>
@@ -107,4 +108,34 @@ const char *kaon__image_nearest_export(const struct kaon_image *image,
     for (uint32_t i = 0; i < image->export_count; i++)
         kaon__nearest_offer(&nearest, image->exports[i].name);
     return nearest.best;
+}
+
+const struct kaon_image_region *
+kaon__image_region(const struct kaon_image *image, uint64_t address)
+{
+    for (uint32_t i = 0; i < image->region_count; i++) {
+        const struct kaon_image_region *region = &image->regions[i];
+
+        if (address - region->address < region->pages * KAON_PAGE_SIZE)
+            return region;
+    }
+    return NULL;
+}
+
+uint64_t kaon__image_end(const struct kaon_image *image)
+{
+    const struct kaon_image_region *last =
+        &image->regions[image->region_count - 1];
+
+    return last->address + last->pages * KAON_PAGE_SIZE;
+}
+
+const unsigned char *kaon__image_initial(const struct kaon_image *image,
+                                         uint64_t address)
+{
+    const struct kaon_image_region *region = kaon__image_region(image, address);
+
+    if (!region || !region->writable)
+        return NULL;
+    return image->memory + region->offset + (address - region->address);
 }

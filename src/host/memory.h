@@ -2,12 +2,15 @@
 /*
  * A sandbox's memory: what its guest can address, and the pages it owns.
  *
- * Only memory.c touches guest memory. What every sandbox of an image shows
- * alike (text, read-only data, the initial data) is a *view*: the image's one
- * physical copy, attached to the machine once, and a space that shows it
- * read-only. A sandbox's memory starts as that space and differs from it only
- * in pages of its own: the exchange, stack and heap, and copies of data pages
- * that the guest writes. (A snapshot will be the second kind of view.)
+ * Only memory.c and its like (memory_page.c, memory_state.c, memory_fault.c)
+ * touch guest memory. A sandbox's memory starts as the space
+ * of a view (view.h), read-only, and differs from it only in pages of its
+ * own: the exchange, stack and heap, and copies of pages that the guest
+ * writes.
+ *
+ * What a page is to hold when the sandbox is clean is its *content*: what the
+ * snapshot that the sandbox was last restored to has there, or the image, or
+ * zero. A page that is not the sandbox's own shows its content, or nothing.
  *
  * Where spaces grow, most pages are provided when the guest first touches
  * them, by kaon__memory_fault(), and none is ever taken away: see backend.h.
@@ -34,17 +37,9 @@
 #include "backend/backend.h"
 
 struct kaon_image;
-struct kaon_memory;
-
-/* An image as a machine shows it. Made once for each, lives as long as it. */
-struct kaon_view {
-    struct kaon_view *next;
-    struct kaon_image *image;  /* a reference */
-    uint64_t physical;         /* of image->memory */
-    struct kaon_space space;   /* none while it is hidden */
-    uint64_t users;            /* the domain's: memories that are not spare */
-    struct kaon_memory *spare; /* the domain's: clean, of ended sandboxes */
-};
+struct kaon_seed;
+struct kaon_snapshot;
+struct kaon_view;
 
 /* Sizes that a sandbox is made with; whole pages. */
 struct kaon_sizes {
@@ -55,7 +50,8 @@ struct kaon_sizes {
 struct kaon_extent {
     uint64_t address;
     uint64_t physical;
-    uint64_t pages; /* more than one: a run of the arena */
+    uint64_t pages;               /* more than one: a run of the arena */
+    const unsigned char *content; /* if one page; NULL: zero */
 };
 
 /* A region whose pages come as the guest touches them. */
@@ -69,8 +65,10 @@ struct kaon_memory {
     struct kaon_memory *next; /* in its view's list of spare ones */
     struct kaon_machine *machine;
     struct kaon_view *view;
+    struct kaon_snapshot *state; /* a reference; NULL: as the image starts */
     struct kaon_sizes sizes;
     struct kaon_space space;
+    uint64_t generation; /* how often its state was another's, so far */
 
     uint64_t guard; /* the stack's guard begins here */
     struct kaon_growth stack, heap;
@@ -87,35 +85,57 @@ struct kaon_memory {
     uint64_t faults, copied, zeroed; /* what kaon_sandbox_stats tells */
 };
 
-/* Attaches an image to a machine; hidden at first. */
-enum kaon_status kaon__view_create(struct kaon_view **out,
-                                   struct kaon_machine *machine,
-                                   struct kaon_image *image,
-                                   struct kaon_error *err);
-/* After the machine: nothing takes an image from that. */
-void kaon__view_destroy(struct kaon_view *view);
-
-/* Gives up the space, before machine_reclaim() and with no memory left that
- * grew from it; and makes it again. */
-void kaon__view_hide(struct kaon_view *view, struct kaon_machine *machine);
-enum kaon_status kaon__view_show(struct kaon_view *view,
-                                 struct kaon_machine *machine,
-                                 struct kaon_error *err);
-
 /* Bytes of arena that a sandbox alone in its machine can need at most. */
 uint64_t kaon__memory_bound(const struct kaon_image *image,
                             const struct kaon_sizes *sizes);
 
-/* A memory as a guest starts with: makes no system call. */
+/* A memory as the view has it: makes no system call where spaces grow. */
 enum kaon_status kaon__memory_create(struct kaon_memory **out,
                                      struct kaon_machine *machine,
                                      struct kaon_view *view,
                                      const struct kaon_sizes *sizes,
                                      struct kaon_error *err);
 
-/* As it was created, whatever a guest did with it; the counters too. Only
- * where spaces grow. */
+/* Before a guest's first entry, and the first after a restore: what the
+ * mailbox tells it. */
+void kaon__memory_begin(struct kaon_memory *memory,
+                        const struct kaon_seed *seed);
+
+/*
+ * Does each page that is not the memory's own show what the snapshot (NULL:
+ * the image) has there? And makes such pages its own that do not: their
+ * content stays as it is. Then translations are to be forgotten, by
+ * machine_reclaim(), even if it failed.
+ */
+bool kaon__memory_fits(const struct kaon_memory *memory,
+                       const struct kaon_snapshot *snapshot);
+enum kaon_status kaon__memory_make_fit(struct kaon_memory *memory,
+                                       const struct kaon_snapshot *snapshot,
+                                       struct kaon_error *err);
+
+/* Gives each page the content that it has in a snapshot (NULL: the image)
+ * which fits. No guest runs in it. */
+void kaon__memory_restore(struct kaon_memory *memory,
+                          struct kaon_snapshot *snapshot);
+
+/* It is in this state as it is: for a snapshot just taken of it. */
+void kaon__memory_adopt(struct kaon_memory *memory,
+                        struct kaon_snapshot *snapshot);
+
+/* As it was created, whatever a guest did with it; the counters too. Keeps
+ * little memory. Only where spaces grow. */
 void kaon__memory_reset(struct kaon_memory *memory);
+
+/* The addresses, ascending, of pages that do not have their content any more
+ * (none of the exchange). The caller frees *out, which may be NULL. */
+enum kaon_status kaon__memory_changes(const struct kaon_memory *memory,
+                                      uint64_t **out, size_t *count,
+                                      struct kaon_error *err);
+
+/* May a sandbox of this image and sizes have pages of its own there? */
+bool kaon__memory_can_own(const struct kaon_image *image,
+                          const struct kaon_sizes *sizes, uint64_t address,
+                          uint64_t pages);
 
 /* Frees the host's part; the machine is about to end. */
 void kaon__memory_destroy(struct kaon_memory *memory);

@@ -8,6 +8,7 @@
 
 #include "host/image.h"
 #include "host/memory.h"
+#include "host/view.h"
 
 /* x86 exceptions. */
 enum {

@@ -10,6 +10,7 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/options.h"
+#include "host/snapshot.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -92,22 +93,61 @@ static enum kaon_status take_domain(struct kaon_sandbox *sandbox,
     return KAON_OK;
 }
 
-enum kaon_status kaon_sandbox_create(struct kaon_sandbox **out,
-                                     struct kaon_image *image,
-                                     const struct kaon_sandbox_opts *theirs,
-                                     struct kaon_error *err)
+static enum kaon_status fail_null(struct kaon_error *err, const char *what)
+{
+    return kaon__fail(err, KAON_EINVAL, "%s must not be NULL", what);
+}
+
+/* One size of a snapshot's: the option is not given, or the same. */
+static enum kaon_status check_size(const char *name, uint64_t size,
+                                   uint64_t given, struct kaon_error *err)
+{
+    uint64_t pages = (given + KAON_PAGE_SIZE - 1) & -KAON_PAGE_SIZE;
+
+    if (given == 0 || pages == size)
+        return KAON_OK;
+    return kaon__fail(err, KAON_EINVAL,
+                      "%s is %llu, the snapshot's is %llu: leave it out, or "
+                      "take a snapshot of a sandbox of that size",
+                      name, (unsigned long long)given,
+                      (unsigned long long)size);
+}
+
+static enum kaon_status adopt_sizes(struct kaon_sizes *sizes,
+                                    const struct kaon_snapshot *snapshot,
+                                    const struct kaon_sandbox_opts *opts,
+                                    struct kaon_error *err)
+{
+    enum kaon_status status;
+
+    *sizes = snapshot->sizes;
+    status = check_size("heap_bytes", sizes->heap, opts->heap_bytes, err);
+    if (!status)
+        status =
+            check_size("stack_bytes", sizes->stack, opts->stack_bytes, err);
+    if (!status)
+        status = check_size("exchange_bytes", sizes->exchange - KAON_PAGE_SIZE,
+                            opts->exchange_bytes, err);
+    return status;
+}
+
+/* As the image starts or, if it is not NULL, a snapshot goes on. */
+static enum kaon_status create(struct kaon_sandbox **out,
+                               struct kaon_image *image,
+                               struct kaon_snapshot *snapshot,
+                               const struct kaon_sandbox_opts *theirs,
+                               struct kaon_error *err)
 {
     struct kaon_sandbox_opts opts;
     struct kaon_sandbox *sandbox;
     struct kaon_sizes sizes;
     enum kaon_status status;
 
-    if (!out || !image)
-        return kaon__fail(err, KAON_EINVAL, "out and image must not be NULL");
     status =
         kaon__options_adopt(&opts, sizeof opts, theirs, "sandbox options", err);
     if (!status)
-        status = take_sizes(&sizes, &opts, err);
+        status = snapshot ? adopt_sizes(&sizes, snapshot, &opts, err)
+                          : take_sizes(&sizes, &opts, err);
     if (status)
         return status;
     sandbox = calloc(1, sizeof *sandbox);
@@ -116,19 +156,41 @@ enum kaon_status kaon_sandbox_create(struct kaon_sandbox **out,
     atomic_init(&sandbox->life, KAON_LIFE_READY);
     sandbox->deadline_ns = opts.deadline_ns;
     sandbox->image = kaon__image_hold(image);
+    if (snapshot)
+        sandbox->pointers = snapshot->pointers;
 
     status = take_functions(sandbox, opts.host_functions, err);
     if (!status)
         status = take_domain(sandbox, &opts, &sizes, err);
     if (!status)
         status = kaon__domain_take_memory(sandbox->domain, &sandbox->memory,
-                                          image, &sizes, err);
+                                          image, snapshot, &sizes, err);
     if (status) {
         kaon_sandbox_destroy(sandbox);
         return status;
     }
     *out = sandbox;
     return KAON_OK;
+}
+
+enum kaon_status kaon_sandbox_create(struct kaon_sandbox **out,
+                                     struct kaon_image *image,
+                                     const struct kaon_sandbox_opts *opts,
+                                     struct kaon_error *err)
+{
+    if (!out || !image)
+        return fail_null(err, "out and image");
+    return create(out, image, NULL, opts, err);
+}
+
+enum kaon_status kaon_sandbox_create_from(struct kaon_sandbox **out,
+                                          struct kaon_snapshot *snapshot,
+                                          const struct kaon_sandbox_opts *opts,
+                                          struct kaon_error *err)
+{
+    if (!out || !snapshot)
+        return fail_null(err, "out and snapshot");
+    return create(out, snapshot->image, snapshot, opts, err);
 }
 
 void kaon_sandbox_destroy(struct kaon_sandbox *sandbox)
@@ -146,28 +208,26 @@ void kaon_sandbox_destroy(struct kaon_sandbox *sandbox)
     free(sandbox);
 }
 
-enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
+/* Who has it runs it: no call, snapshot or restore beside. */
+static enum kaon_status claim(struct kaon_sandbox *sandbox, enum kaon_life from,
                               struct kaon_error *err)
 {
     struct kaon_machine *machine = sandbox->domain->machine;
-    enum kaon_life life = KAON_LIFE_READY;
+    enum kaon_status status = machine->backend->machine_check(machine, err);
+    enum kaon_life life = from;
 
-    if (machine->backend->machine_check) {
-        enum kaon_status status = machine->backend->machine_check(machine, err);
-
-        if (status)
-            return status;
-    }
+    if (status)
+        return status;
     if (atomic_compare_exchange_strong(&sandbox->life, &life,
                                        KAON_LIFE_RUNNING))
         return KAON_OK;
-    if (life != KAON_LIFE_POISONED)
-        return kaon__fail(err, KAON_EBUSY,
-                          "the sandbox is running another call: one at a "
-                          "time, or one sandbox for each thread");
-    return kaon__fail(err, KAON_EPOISONED,
-                      "an earlier call left the sandbox poisoned: destroy it "
-                      "and create another");
+    if (life == KAON_LIFE_POISONED)
+        return kaon__fail(err, KAON_EPOISONED,
+                          "an earlier call left the sandbox poisoned: restore "
+                          "it, or destroy it and create another");
+    return kaon__fail(err, KAON_EBUSY,
+                      "the sandbox is running another call: one at a time, or "
+                      "one sandbox for each thread");
 }
 
 void kaon__sandbox_halt(struct kaon_sandbox *sandbox)
@@ -177,6 +237,96 @@ void kaon__sandbox_halt(struct kaon_sandbox *sandbox)
     if (machine->backend->space_halt)
         machine->backend->space_halt(machine, sandbox->memory->space);
 }
+
+enum kaon_status kaon__sandbox_park(struct kaon_sandbox *sandbox,
+                                    struct kaon_error *err)
+{
+    struct kaon_machine *machine = sandbox->domain->machine;
+
+    if (!machine->backend->space_park ||
+        machine->backend->space_park(machine, sandbox->memory->space))
+        return KAON_OK;
+    return kaon__fail(err, KAON_EBACKEND,
+                      "the sandbox's guest could not be stopped: destroy it");
+}
+
+enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
+                                     struct kaon_error *err)
+{
+    return claim(sandbox, KAON_LIFE_READY, err);
+}
+
+/* ---- Restoring --------------------------------------------------------- */
+
+static enum kaon_status check_restore(const struct kaon_sandbox *sandbox,
+                                      const struct kaon_snapshot *snapshot,
+                                      struct kaon_error *err)
+{
+    const struct kaon_sizes *mine = &sandbox->memory->sizes;
+    const struct kaon_sizes *its = &snapshot->sizes;
+
+    if (sandbox->image != snapshot->image)
+        return kaon__fail(err, KAON_EINVAL,
+                          "the snapshot is of another image (%.64s), the "
+                          "sandbox of %.64s: create one from the snapshot",
+                          snapshot->image->name, sandbox->image->name);
+    if (mine->heap != its->heap || mine->stack != its->stack ||
+        mine->exchange != its->exchange)
+        return kaon__fail(
+            err, KAON_EINVAL,
+            "the snapshot is of another layout (heap, stack and "
+            "exchange of %llu, %llu and %llu KiB): create a "
+            "sandbox from it",
+            (unsigned long long)its->heap >> 10,
+            (unsigned long long)its->stack >> 10,
+            (unsigned long long)(its->exchange - KAON_PAGE_SIZE) >> 10);
+    return KAON_OK;
+}
+
+/* The sandbox is claimed. */
+static enum kaon_status restore(struct kaon_sandbox *sandbox,
+                                struct kaon_snapshot *snapshot,
+                                struct kaon_error *err)
+{
+    const struct kaon_memory *before = sandbox->memory;
+    enum kaon_status status = check_restore(sandbox, snapshot, err);
+
+    if (!status)
+        status = kaon__sandbox_park(sandbox, err);
+    if (!status)
+        status = kaon__domain_restore_memory(sandbox->domain, &sandbox->memory,
+                                             snapshot, err);
+    if (status)
+        return status;
+    if (sandbox->memory != before)
+        sandbox->last_slot = NULL; /* nobody ran that */
+    sandbox->pointers = snapshot->pointers;
+    sandbox->buffer_end = 0;
+    return KAON_OK;
+}
+
+enum kaon_status kaon_sandbox_restore(struct kaon_sandbox *sandbox,
+                                      struct kaon_snapshot *snapshot,
+                                      struct kaon_error *err)
+{
+    enum kaon_life before = KAON_LIFE_READY;
+    enum kaon_status status;
+
+    if (!sandbox || !snapshot)
+        return fail_null(err, "sandbox and snapshot");
+    status = claim(sandbox, KAON_LIFE_READY, err);
+    if (status == KAON_EPOISONED) {
+        before = KAON_LIFE_POISONED;
+        status = claim(sandbox, KAON_LIFE_POISONED, err);
+    }
+    if (status)
+        return status;
+    status = restore(sandbox, snapshot, err);
+    kaon__sandbox_release(sandbox, status && before == KAON_LIFE_POISONED);
+    return status;
+}
+
+/* ---- Stopping ---------------------------------------------------------- */
 
 /* A call that finds no vCPU here looks at `life` before it enters the guest. */
 void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why)

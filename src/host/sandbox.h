@@ -61,6 +61,11 @@ enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
  * which it shall not go on with. */
 void kaon__sandbox_halt(struct kaon_sandbox *sandbox);
 
+/* Of a sandbox that one has, between calls: its guest runs not one more
+ * instruction before the next. */
+enum kaon_status kaon__sandbox_park(struct kaon_sandbox *sandbox,
+                                    struct kaon_error *err);
+
 static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
                                          bool poisoned)
 {

@@ -104,7 +104,9 @@ static void the_mailbox_is_laid_out_so(void **state)
     AT(struct kaon_mailbox, heap_size, 24, 8);
     AT(struct kaon_mailbox, stack_low, 32, 8);
     AT(struct kaon_mailbox, stack_high, 40, 8);
-    AT(struct kaon_mailbox, reserved1, 48, 80);
+    AT(struct kaon_mailbox, generation, 48, 8);
+    AT(struct kaon_mailbox, seed, 56, 32);
+    AT(struct kaon_mailbox, reserved1, 88, 40);
     AT(struct kaon_mailbox, frame, 128, 32);
     AT(struct kaon_mailbox, reserved2, 160, 96);
     AT(struct kaon_mailbox, payload, 256, 3840);

@@ -8,6 +8,8 @@
 #include "host/arena.h"
 #include "host/image.h"
 #include "host/memory.h"
+#include "host/seed.h"
+#include "host/view.h"
 #include "support/fail_nth.h"
 
 #include <stdlib.h>
@@ -35,7 +37,7 @@ static void begin(struct fixture *f, uint64_t memory_bytes, uint64_t data_bytes)
     f->backend = kaon__backend_scripted;
     f->image = play_image(data_bytes, 0);
     if (f->backend.machine_create(&f->machine, &config, &err) ||
-        kaon__view_create(&f->view, f->machine, f->image, &err) ||
+        kaon__view_create(&f->view, f->machine, f->image, NULL, NULL, &err) ||
         kaon__view_show(f->view, f->machine, &err))
         fail_msg("%s", err.text);
     f->machine->backend = &f->backend;
@@ -48,6 +50,8 @@ static void end(struct fixture *f)
     kaon_image_destroy(f->image);
 }
 
+static const struct kaon_seed seed;
+
 static struct kaon_memory *make(struct fixture *f,
                                 const struct kaon_sizes *sizes)
 {
@@ -56,6 +60,7 @@ static struct kaon_memory *make(struct fixture *f,
 
     if (kaon__memory_create(&memory, f->machine, f->view, sizes, &err))
         fail_msg("%s", err.text);
+    kaon__memory_begin(memory, &seed);
     return memory;
 }
 
@@ -156,7 +161,7 @@ static void text_and_rodata_are_the_images_own(void **state)
     assert_true(f.backend.space_look(f.machine, two->space, ELF_TEXT, &second,
                                      &protection));
     assert_int_equal(first, second);
-    assert_int_equal(first, f.view->physical);
+    assert_int_equal(first, f.view->attachments[0].physical);
     assert_true(f.backend.space_look(f.machine, one->space, ELF_RODATA, &first,
                                      &protection));
     assert_int_equal(protection, KAON_PROTECT_READ);
@@ -246,6 +251,7 @@ static void reset_after(uint64_t data_bytes, unsigned touches, bool area)
                 assert_true(touch(&f, memory, memory->mailbox + i * PAGE));
         before = used(&f);
         kaon__memory_reset(memory);
+        kaon__memory_begin(memory, &seed);
         expect_fresh(&f, memory);
         assert_int_equal(used(&f), before);
     }
@@ -282,6 +288,7 @@ static void a_reset_forgets_how_the_last_guest_grew(void **state)
         assert_int_equal(memory->zeroed, 3);
         assert_int_equal(memory->faults, 2);
         kaon__memory_reset(memory);
+        kaon__memory_begin(memory, &seed);
     }
     kaon__memory_release(memory);
     end(&f);
@@ -361,8 +368,9 @@ static void a_full_arena_gives_all_back(void **state)
         for (uint64_t i = room; i < 64; i++)
             kaon__arena_page(machine->arena);
         before = kaon__arena_used(machine->arena);
-        assert_int_equal(kaon__view_create(&view, machine, image, &err),
-                         KAON_OK);
+        assert_int_equal(
+            kaon__view_create(&view, machine, image, NULL, NULL, &err),
+            KAON_OK);
         status = kaon__view_show(view, machine, &err);
         if (status) {
             assert_true(view->space.root == 0);
@@ -469,6 +477,7 @@ static void an_area_that_is_mapped_in_part_is_no_leak(void **state)
     for (; writable(&f, memory, at); at += PAGE)
         memset(writable(&f, memory, at), 0x77, PAGE);
     kaon__memory_reset(memory);
+    kaon__memory_begin(memory, &seed);
     expect_fresh(&f, memory);
 
     assert_int_not_equal(kaon__memory_need_area(memory, NULL), KAON_OK);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kaon/snapshot.h - a sandbox's state, kept
+ *
+ *     kaon_sandbox_create(&sandbox, image, NULL, &err);
+ *     kaon_sandbox_init(sandbox, &out, NULL, &err);      // slow, once
+ *     kaon_snapshot_take(&snapshot, sandbox, &err);
+ *     for (;;) {
+ *         kaon_call(sandbox, ...);                       // any request
+ *         kaon_sandbox_restore(sandbox, snapshot, &err); // as if it never was
+ *     }
+ *
+ * A snapshot is what a guest's memory and registers were between two calls.
+ * It never changes, whatever becomes of the sandbox that it was taken of. It
+ * serves to put a sandbox back, a poisoned one too, and to make new ones.
+ *
+ * What it costs. A snapshot holds the pages that differ from the image. One
+ * taken of a sandbox that came from another snapshot, or of which one was
+ * taken before, shares the unchanged pages with that. To restore a sandbox is
+ * to copy the pages that it owns; nothing is unmapped. A sandbox made from a
+ * snapshot owns what it writes and shares all else, however large it is: the
+ * snapshot remembers (up to 512) pages that its sandboxes wrote, and the next
+ * one gets its copies of these at once. With process isolation a sandbox
+ * copies all of the snapshot.
+ *
+ * What it leaves out. The exchange: arguments and results of calls before are
+ * gone. Host functions and what they keep are the host's.
+ *
+ * The guest can tell: kaon_generation() differs after each restore, and
+ * kaon_random() starts from a new seed (kaon/guest.h). A guest that has keys
+ * or a random generator of its own in its memory has the same ones in each
+ * sandbox made from the snapshot: it should look at the generation.
+ *
+ * Threads: a snapshot may be used by any number of threads at once.
+ */
+#ifndef KAON_SNAPSHOT_H
+#define KAON_SNAPSHOT_H
+
+#include <stdint.h>
+#include <kaon/error.h>
+#include <kaon/image.h>
+#include <kaon/sandbox.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kaon_snapshot;
+
+/**
+ * kaon_snapshot_take - keep a sandbox's state
+ *
+ * The sandbox stays as it is. The snapshot keeps a reference to its image.
+ *
+ * Out:     out    the snapshot. Release with kaon_snapshot_destroy().
+ * Returns: KAON_OK, KAON_EINVAL, KAON_EBUSY (a call runs), KAON_EPOISONED,
+ *          KAON_ENOMEM, KAON_EBACKEND (no file descriptor left: it takes 1).
+ * Threads: any, as for a call.
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status
+kaon_snapshot_take(struct kaon_snapshot **out, struct kaon_sandbox *sandbox,
+                   struct kaon_error *err);
+
+/**
+ * kaon_snapshot_hold - one more reference
+ *
+ * Returns: snapshot. Each reference wants a kaon_snapshot_destroy().
+ * Threads: any.
+ */
+KAON_API struct kaon_snapshot *
+kaon_snapshot_hold(struct kaon_snapshot *snapshot);
+
+/**
+ * kaon_snapshot_destroy - give a reference back
+ *
+ * Sandboxes that came from it live on. NULL is fine.
+ *
+ * Threads: any.
+ */
+KAON_API void kaon_snapshot_destroy(struct kaon_snapshot *snapshot);
+
+/**
+ * kaon_sandbox_restore - put a sandbox into a snapshot's state
+ *
+ * The snapshot may be of another sandbox, in whatever domain, if that had the
+ * same image and the same heap_bytes, stack_bytes and exchange_bytes. A
+ * poisoned sandbox is ready again. Results that were borrowed from the
+ * sandbox, and its kaon_sandbox_buffer(), are gone. On failure the sandbox is
+ * as it was.
+ *
+ * Returns: KAON_OK, KAON_EINVAL (another image or layout: err says which),
+ *          KAON_EBUSY (a call runs), KAON_ENOMEM, KAON_EBACKEND.
+ * Threads: any, as for a call.
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status
+kaon_sandbox_restore(struct kaon_sandbox *sandbox,
+                     struct kaon_snapshot *snapshot, struct kaon_error *err);
+
+/**
+ * kaon_sandbox_create_from - make a sandbox in a snapshot's state
+ *
+ * As kaon_sandbox_create(), but the guest goes on where the snapshot was
+ * taken: its initialisation does not run again.
+ *
+ * Out:     out    the sandbox. Release with kaon_sandbox_destroy().
+ * In:      opts   heap_bytes, stack_bytes and exchange_bytes are the
+ *                 snapshot's: 0, or the same.
+ * Returns: as kaon_sandbox_create().
+ * Threads: any.
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status kaon_sandbox_create_from(
+    struct kaon_sandbox **out, struct kaon_snapshot *snapshot,
+    const struct kaon_sandbox_opts *opts, struct kaon_error *err);
+
+/**
+ * kaon_snapshot_image - the image that a snapshot is of
+ *
+ * Returns: borrowed, until the snapshot ends; NULL for NULL.
+ * Threads: any.
+ */
+KAON_API struct kaon_image *
+kaon_snapshot_image(const struct kaon_snapshot *snapshot);
+
+/* What a snapshot holds. */
+struct kaon_snapshot_stats {
+    uint64_t pages;     /* that differ from the image, in 4 KiB */
+    uint64_t own_pages; /* of these, not shared with earlier snapshots */
+    uint64_t layers;    /* pieces of memory that hold them: up to 16 */
+    uint64_t write_set; /* pages that sandboxes from it are given at once */
+};
+
+/**
+ * kaon_snapshot_stats - count what a snapshot holds
+ *
+ * Returns: KAON_OK, KAON_EINVAL.
+ * Threads: any.
+ */
+KAON_API enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
+                                              struct kaon_snapshot_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What snapshots are and hold. Owns references to their layers, and nothing
+ * of the sandboxes that they were taken of (snapshot_take.c) or serve.
+ */
+#include "host/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/image.h"
+#include "host/layer.h"
+
+/* ---- Life -------------------------------------------------------------- */
+
+struct kaon_snapshot *kaon__snapshot_new(struct kaon_image *image)
+{
+    struct kaon_snapshot *snapshot = calloc(1, sizeof *snapshot);
+
+    if (!snapshot)
+        return NULL;
+    atomic_init(&snapshot->references, 1);
+    pthread_mutex_init(&snapshot->lock, NULL);
+    snapshot->image = kaon__image_hold(image);
+    return snapshot;
+}
+
+struct kaon_snapshot *kaon_snapshot_hold(struct kaon_snapshot *snapshot)
+{
+    if (snapshot)
+        atomic_fetch_add(&snapshot->references, 1);
+    return snapshot;
+}
+
+void kaon_snapshot_destroy(struct kaon_snapshot *snapshot)
+{
+    if (!snapshot || atomic_fetch_sub(&snapshot->references, 1) != 1)
+        return;
+    for (uint32_t i = 0; i < snapshot->layer_count; i++)
+        kaon__layer_destroy(snapshot->layers[i]);
+    pthread_mutex_destroy(&snapshot->lock);
+    kaon_image_destroy(snapshot->image);
+    free(snapshot->runs);
+    free(snapshot);
+}
+
+/* ---- Questions --------------------------------------------------------- */
+
+/* The first run that ends above an address: it may begin above, too. */
+static uint32_t first_above(const struct kaon_snapshot *snapshot,
+                            uint64_t address)
+{
+    uint32_t low = 0, high = snapshot->run_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct kaon_run *run = &snapshot->runs[middle];
+
+        if (run->address + run->pages * KAON_PAGE_SIZE <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
+                                         uint64_t address)
+{
+    const struct kaon_run *run;
+    uint32_t index;
+
+    if (!snapshot)
+        return NULL;
+    index = first_above(snapshot, address);
+    run = &snapshot->runs[index];
+    if (index == snapshot->run_count || run->address > address)
+        return NULL;
+    return snapshot->layers[run->layer]->memory + run->offset +
+           (address - run->address);
+}
+
+uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot)
+{
+    uint64_t pages = 0;
+
+    for (uint32_t i = 0; i < snapshot->run_count; i++)
+        pages += snapshot->runs[i].pages;
+    return pages;
+}
+
+void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address)
+{
+    uint32_t i = 0;
+
+    pthread_mutex_lock(&snapshot->lock);
+    while (i < snapshot->write_count && snapshot->write_set[i] != address)
+        i++;
+    if (i == snapshot->write_count && i < KAON_WRITE_SET_MAX)
+        snapshot->write_set[snapshot->write_count++] = address;
+    pthread_mutex_unlock(&snapshot->lock);
+}
+
+uint32_t kaon__snapshot_write_set(struct kaon_snapshot *snapshot, uint64_t *out)
+{
+    uint32_t count;
+
+    pthread_mutex_lock(&snapshot->lock);
+    count = snapshot->write_count;
+    memcpy(out, snapshot->write_set, count * sizeof *out);
+    pthread_mutex_unlock(&snapshot->lock);
+    return count;
+}
+
+struct kaon_image *kaon_snapshot_image(const struct kaon_snapshot *snapshot)
+{
+    return snapshot ? snapshot->image : NULL;
+}
+
+enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
+                                     struct kaon_snapshot_stats *out)
+{
+    if (!snapshot || !out)
+        return KAON_EINVAL;
+    pthread_mutex_lock(&snapshot->lock);
+    *out = (struct kaon_snapshot_stats){
+        .pages = kaon__snapshot_pages(snapshot),
+        .own_pages = snapshot->own_pages,
+        .layers = snapshot->layer_count,
+        .write_set = snapshot->write_count,
+    };
+    pthread_mutex_unlock(&snapshot->lock);
+    return KAON_OK;
+}

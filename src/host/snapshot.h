@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Snapshots inside the library.
+ *
+ * A snapshot is a list of runs: guest pages that differ from the image, and
+ * where their content lies in one of its layers (layer.h). Snapshots taken
+ * one after the other share layers. Pages in
+ * no run are the image's initial data, or zero.
+ */
+#ifndef KAON_SRC_HOST_SNAPSHOT_H
+#define KAON_SRC_HOST_SNAPSHOT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <kaon/snapshot.h>
+
+#include "backend/backend.h"
+#include "host/memory.h"
+
+/* More than these are made one: each takes a memslot in a domain. */
+#define KAON_LAYERS_MAX 16u
+
+/* Pages that a snapshot remembers its sandboxes to write. */
+#define KAON_WRITE_SET_MAX 512u
+
+struct kaon_layer;
+
+/* Adjacent guest pages whose content lies together. */
+struct kaon_run {
+    uint64_t address, pages;
+    uint64_t offset; /* in the layer */
+    uint32_t layer;  /* its index */
+};
+
+/* Immutable once made, but for references and the write set. */
+struct kaon_snapshot {
+    atomic_uint references;
+    struct kaon_image *image; /* a reference */
+    struct kaon_sizes sizes;
+    struct kaon_thread_pointers pointers;
+    uint64_t generation;   /* the last that its guest can have seen */
+    struct kaon_run *runs; /* by address, disjoint */
+    uint32_t run_count;
+    uint32_t layer_count;
+    uint64_t own_pages; /* in layers that were made for it */
+    struct kaon_layer *layers[KAON_LAYERS_MAX]; /* references */
+    pthread_mutex_t lock;                       /* guards the rest */
+    uint32_t write_count;
+    uint64_t write_set[KAON_WRITE_SET_MAX]; /* addresses, in no order */
+};
+
+/* An empty one, to fill in; the caller ends it with kaon_snapshot_destroy(). */
+struct kaon_snapshot *kaon__snapshot_new(struct kaon_image *image);
+
+/* What a page has in the snapshot; NULL if no run has it, or for NULL. */
+const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
+                                         uint64_t address);
+
+/* How many pages its runs have. */
+uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot);
+
+/* A sandbox wrote a page that it shared so far. */
+void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address);
+
+/* Copies the write set to out[KAON_WRITE_SET_MAX]; returns its size. */
+uint32_t kaon__snapshot_write_set(struct kaon_snapshot *snapshot,
+                                  uint64_t *out);
+
+#endif

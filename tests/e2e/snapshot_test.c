@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* State that is kept, put back, and gone on from. */
+#include "e2e/e2e.h"
+
+#include <stdlib.h>
+
+#define SECRET UINT64_C(0x5ec2e75ec2e75ec2)
+
+static struct kaon_sandbox_stats stats_of(const struct kaon_sandbox *sandbox)
+{
+    struct kaon_sandbox_stats stats;
+
+    assert_int_equal(kaon_sandbox_stats(sandbox, &stats), KAON_OK);
+    return stats;
+}
+
+static struct kaon_snapshot_stats kept_by(struct kaon_snapshot *snapshot)
+{
+    struct kaon_snapshot_stats stats;
+
+    assert_int_equal(kaon_snapshot_stats(snapshot, &stats), KAON_OK);
+    return stats;
+}
+
+static struct kaon_snapshot *take(struct kaon_sandbox *sandbox)
+{
+    struct kaon_snapshot *snapshot = NULL;
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    return snapshot;
+}
+
+static void restore(struct kaon_sandbox *sandbox,
+                    struct kaon_snapshot *snapshot)
+{
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+}
+
+static struct kaon_sandbox *create_from(struct kaon_snapshot *snapshot,
+                                        struct kaon_domain *domain)
+{
+    struct kaon_sandbox *sandbox = NULL;
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_sandbox_create_from(
+        &sandbox, snapshot, KAON_SANDBOX_OPTS(.domain = domain), &err));
+    return sandbox;
+}
+
+static struct kaon_domain *make_domain(void)
+{
+    struct kaon_domain *domain = NULL;
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_domain_create(
+        &domain, KAON_DOMAIN_OPTS(.memory_bytes = UINT64_C(512) << 20), &err));
+    return domain;
+}
+
+static uint64_t ask(struct kaon_sandbox *sandbox, const char *function,
+                    const struct kaon_value *args, size_t count)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    ASSERT_OK(kaon_call(sandbox, &out, function, args, count, NULL, &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+    return out.value.type == KAON_TYPE_VOID ? 0 : out.value.u64;
+}
+
+static void write_page(struct kaon_sandbox *sandbox, uint32_t page,
+                       uint64_t value)
+{
+    ask(sandbox, "write_page", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
+}
+
+static uint64_t read_page(struct kaon_sandbox *sandbox, uint32_t page)
+{
+    return ask(sandbox, "read_page", KAON_ARGS(kaon_u32(page)));
+}
+
+/* ---- Restoring --------------------------------------------------------- */
+
+static void the_old_value_is_back(void **state)
+{
+    struct kaon_sandbox *sandbox = e2e_sandbox("memory", NULL);
+    struct kaon_snapshot *snapshot;
+
+    (void)state;
+    write_page(sandbox, 3, 30);
+    snapshot = take(sandbox);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(read_page(sandbox, 3), 30);
+        write_page(sandbox, 3, 31);
+        write_page(sandbox, (uint32_t)(4 + i), 40);
+        restore(sandbox, snapshot);
+        assert_int_equal(read_page(sandbox, (uint32_t)(4 + i)), 7);
+    }
+    kaon_snapshot_destroy(snapshot);
+    assert_int_equal(read_page(sandbox, 3), 30);
+    kaon_sandbox_destroy(sandbox);
+}
+
+static void each_of_many_snapshots_keeps_its_own(void **state)
+{
+    struct kaon_sandbox *sandbox = e2e_sandbox("memory", NULL);
+    struct kaon_snapshot *snapshots[40];
+
+    (void)state;
+    for (uint32_t i = 0; i < 40; i++) {
+        write_page(sandbox, i, 100 + i);
+        snapshots[i] = take(sandbox);
+        assert_in_range(kept_by(snapshots[i]).layers, 1, 16);
+    }
+    for (uint32_t i = 40; i-- > 0;) {
+        restore(sandbox, snapshots[(i * 7) % 40]);
+        for (uint32_t page = 0; page < 64; page++)
+            assert_int_equal(read_page(sandbox, page),
+                             page <= (i * 7) % 40 ? 100 + page : 7);
+    }
+    for (uint32_t i = 0; i < 40; i++)
+        kaon_snapshot_destroy(snapshots[i]);
+    kaon_sandbox_destroy(sandbox);
+}
+
+static void a_snapshot_of_another_sandbox_fits(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_domain *domain = shared ? make_domain() : NULL;
+        struct kaon_image *image = e2e_image("memory");
+        struct kaon_sandbox *a, *b, *c;
+        struct kaon_snapshot *snapshot, *first;
+        struct kaon_error err = { 0 };
+
+        ASSERT_OK(kaon_sandbox_create(
+            &a, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        ASSERT_OK(kaon_sandbox_create(
+            &b, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        ASSERT_OK(kaon_sandbox_create(
+            &c, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        first = take(a);
+        for (uint32_t page = 0; page < 32; page++)
+            write_page(a, page, 1000 + page);
+        snapshot = take(a);
+        for (uint32_t page = 20; page < 64; page++)
+            write_page(b, page, 2000 + page);
+        for (int round = 0; round < 3; round++) {
+            for (uint32_t page = 0; page < 64; page++) /* as b's CPU sees it */
+                read_page(b, page);
+            restore(b, snapshot);
+            for (uint32_t page = 0; page < 64; page++)
+                assert_int_equal(read_page(b, page),
+                                 page < 32 ? 1000 + page : 7);
+            restore(b, first);
+            for (uint32_t page = 0; page < 64; page++)
+                assert_int_equal(read_page(b, page), 7);
+        }
+        assert_int_equal(read_page(c, 5), 7);
+        assert_int_equal(read_page(a, 5), 1005);
+        kaon_snapshot_destroy(first);
+        kaon_snapshot_destroy(snapshot);
+        kaon_sandbox_destroy(a);
+        kaon_sandbox_destroy(b);
+        kaon_sandbox_destroy(c);
+        kaon_image_destroy(image);
+        kaon_domain_destroy(domain);
+    }
+}
+
+static void nothing_of_a_use_is_seen_after_a_restore(void **state)
+{
+    struct kaon_sandbox *sandbox =
+        e2e_sandbox("memory", KAON_SANDBOX_OPTS(.heap_bytes = 1 << 20));
+    struct kaon_snapshot *snapshot = take(sandbox);
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        ask(sandbox, "bury", KAON_ARGS(kaon_u64(~SECRET)));
+        assert_true(ask(sandbox, "dig", KAON_ARGS(kaon_u64(~SECRET))) > 1000);
+        restore(sandbox, snapshot);
+        assert_int_equal(ask(sandbox, "dig", KAON_ARGS(kaon_u64(~SECRET))), 0);
+        assert_true(ask(sandbox, "is_pristine", KAON_NO_ARGS) & 1);
+    }
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(sandbox);
+}
+
+static void a_poisoned_sandbox_is_ready_again(void **state)
+{
+    struct kaon_sandbox *sandbox = e2e_basics();
+    struct kaon_error err = { 0 };
+    struct kaon_snapshot *snapshot, *none = NULL;
+    struct kaon_outcome out;
+
+    (void)state;
+    ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
+    snapshot = take(sandbox);
+    for (int i = 0; i < 5; i++) {
+        ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
+        if (i % 2)
+            ASSERT_OK(kaon_call(sandbox, &out, "spin", KAON_NO_ARGS,
+                                KAON_CALL_OPTS(.deadline_ns = 20 * MILLISECOND),
+                                &err));
+        else
+            ASSERT_OK(kaon_call(sandbox, &out, "recurse",
+                                KAON_ARGS(kaon_i32(1 << 30)), NULL, &err));
+        ASSERT_OUTCOME(i % 2 ? KAON_DEADLINE : KAON_STACK_OVERFLOW, out);
+        ASSERT_REFUSED(KAON_EPOISONED, "poisoned",
+                       kaon_snapshot_take(&none, sandbox, &err));
+        restore(sandbox, snapshot);
+        assert_int_equal(kaon_sandbox_state(sandbox), KAON_SANDBOX_READY);
+    }
+    ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(sandbox);
+}
+
+static void a_snapshot_of_another_kind_is_refused(void **state)
+{
+    struct kaon_sandbox *sandbox = e2e_basics();
+    struct kaon_sandbox *other = e2e_sandbox("memory", NULL);
+    struct kaon_sandbox *larger =
+        e2e_sandbox("memory", KAON_SANDBOX_OPTS(.heap_bytes = 1 << 20));
+    struct kaon_snapshot *snapshot = take(other), *large = take(larger);
+    struct kaon_sandbox *none = NULL;
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
+    ASSERT_REFUSED(KAON_EINVAL, "another image",
+                   kaon_sandbox_restore(sandbox, snapshot, &err));
+    ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
+    write_page(other, 1, 5);
+    ASSERT_REFUSED(KAON_EINVAL, "another image",
+                   kaon_sandbox_restore(other, large, &err));
+    assert_int_equal(read_page(other, 1), 5);
+    ASSERT_REFUSED(
+        KAON_EINVAL, "heap_bytes is 4096, the snapshot's is 16777216",
+        kaon_sandbox_create_from(&none, snapshot,
+                                 KAON_SANDBOX_OPTS(.heap_bytes = 4096), &err));
+    assert_null(none);
+    kaon_snapshot_destroy(snapshot);
+    kaon_snapshot_destroy(large);
+    kaon_sandbox_destroy(sandbox);
+    kaon_sandbox_destroy(other);
+    kaon_sandbox_destroy(larger);
+}
+
+static void another_layout_is_refused(void **state)
+{
+    struct kaon_image *image = e2e_image("memory");
+    struct kaon_sandbox *sandbox, *larger;
+    struct kaon_snapshot *snapshot;
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    ASSERT_OK(kaon_sandbox_create(&sandbox, image, NULL, &err));
+    ASSERT_OK(kaon_sandbox_create(
+        &larger, image, KAON_SANDBOX_OPTS(.stack_bytes = 1 << 20), &err));
+    snapshot = take(larger);
+    write_page(sandbox, 1, 5);
+    ASSERT_REFUSED(KAON_EINVAL, "another layout",
+                   kaon_sandbox_restore(sandbox, snapshot, &err));
+    assert_int_equal(read_page(sandbox, 1), 5);
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(sandbox);
+    kaon_sandbox_destroy(larger);
+    kaon_image_destroy(image);
+}
+
+/* ---- Creating ---------------------------------------------------------- */
+
+static void sandboxes_go_on_from_a_snapshot(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_domain *domain = shared ? make_domain() : NULL;
+        struct kaon_sandbox *origin = e2e_sandbox("memory", NULL);
+        struct kaon_sandbox *made[10];
+        struct kaon_snapshot *snapshot;
+
+        write_page(origin, 9, 90);
+        assert_int_equal(ask(origin, "touch_heap", KAON_ARGS(kaon_u32(100))) &
+                             0xffffffff,
+                         100);
+        snapshot = take(origin);
+        write_page(origin, 9, 91);
+        for (uint32_t i = 0; i < 10; i++) {
+            made[i] = create_from(snapshot, domain);
+            assert_int_equal(read_page(made[i], 9), 90);
+            write_page(made[i], 10 + i, i);
+            write_page(made[i], 9, i);
+        }
+        for (uint32_t i = 0; i < 10; i++)
+            for (uint32_t page = 9; page < 20; page++)
+                assert_int_equal(read_page(made[i], page),
+                                 page == 9 || page == 10 + i ? i : 7);
+        for (uint32_t i = 0; i < 10; i++) {
+            restore(made[i], snapshot);
+            assert_int_equal(read_page(made[i], 9), 90);
+            assert_int_equal(read_page(made[i], 10 + i), 7);
+            kaon_sandbox_destroy(made[i]);
+        }
+        assert_int_equal(read_page(origin, 9), 91);
+        kaon_snapshot_destroy(snapshot);
+        kaon_sandbox_destroy(origin);
+        kaon_domain_destroy(domain);
+    }
+}
+
+static void initialisation_does_not_run_again(void **state)
+{
+    struct kaon_sandbox *origin = e2e_basics(), *made = NULL;
+    struct kaon_host_functions *functions = e2e_functions();
+    struct kaon_error err = { 0 };
+    struct kaon_snapshot *snapshot;
+
+    (void)state;
+    ASSERT_RETURNS(1, origin, "count", KAON_NO_ARGS);
+    snapshot = take(origin);
+    ASSERT_OK(kaon_sandbox_create_from(
+        &made, snapshot, KAON_SANDBOX_OPTS(.host_functions = functions), &err));
+    ASSERT_RETURNS(2, made, "count", KAON_NO_ARGS);
+    ASSERT_RETURNS(123, made, "init_order", KAON_NO_ARGS);
+    kaon_sandbox_destroy(made);
+    ASSERT_REFUSED(KAON_EIMPORT, "HostAdd",
+                   kaon_sandbox_create_from(&made, snapshot, NULL, &err));
+    kaon_host_functions_destroy(functions);
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(origin);
+}
+
+static void what_sandboxes_wrote_the_next_gets_at_once(void **state)
+{
+    struct kaon_domain *domain = make_domain();
+    struct kaon_sandbox *origin = e2e_sandbox("memory", NULL);
+    struct kaon_snapshot *snapshot = take(origin);
+    struct kaon_sandbox *first = create_from(snapshot, domain), *second;
+
+    (void)state;
+    for (uint32_t page = 0; page < 16; page++)
+        write_page(first, page, 1);
+    if (!isolation_is_process()) {
+        assert_true(stats_of(first).page_faults >= 16);
+        assert_true(kept_by(snapshot).write_set >= 16);
+    }
+    second = create_from(snapshot, domain);
+    for (uint32_t page = 0; page < 16; page++)
+        write_page(second, page, 2);
+    assert_int_equal(stats_of(second).page_faults, 0);
+    assert_int_equal(stats_of(second).exits, 16);
+    kaon_sandbox_destroy(first);
+    kaon_sandbox_destroy(second);
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(origin);
+    kaon_domain_destroy(domain);
+}
+
+static void a_layered_snapshot_shares_what_did_not_change(void **state)
+{
+    struct kaon_sandbox *origin = e2e_sandbox("memory", NULL), *made;
+    struct kaon_snapshot *first, *second;
+
+    (void)state;
+    for (uint32_t page = 0; page < 60; page++)
+        write_page(origin, page, 100 + page);
+    first = take(origin);
+    made = create_from(first, NULL);
+    write_page(made, 50, 1);
+    second = take(made);
+    assert_true(kept_by(second).pages >= 60);
+    assert_in_range(kept_by(second).own_pages, 1, 8);
+    assert_int_equal(kept_by(second).layers, 2);
+    kaon_snapshot_destroy(first);
+    kaon_sandbox_destroy(origin);
+    restore(made, second);
+    kaon_sandbox_destroy(made);
+    made = create_from(second, NULL);
+    for (uint32_t page = 0; page < 60; page++)
+        assert_int_equal(read_page(made, page), page == 50 ? 1 : 100 + page);
+    kaon_sandbox_destroy(made);
+    kaon_snapshot_destroy(second);
+}
+
+/* ---- Limits ------------------------------------------------------------ */
+
+static void null_is_refused_or_fine(void **state)
+{
+    struct kaon_sandbox *sandbox = e2e_sandbox("memory", NULL), *made;
+    struct kaon_snapshot *snapshot = take(sandbox);
+    struct kaon_snapshot_stats stats;
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    ASSERT_REFUSED(KAON_EINVAL, "NULL",
+                   kaon_snapshot_take(NULL, sandbox, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "NULL",
+                   kaon_snapshot_take(&snapshot, NULL, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "NULL",
+                   kaon_sandbox_restore(NULL, snapshot, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "NULL",
+                   kaon_sandbox_restore(sandbox, NULL, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "NULL",
+                   kaon_sandbox_create_from(NULL, snapshot, NULL, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "NULL",
+                   kaon_sandbox_create_from(&made, NULL, NULL, &err));
+    assert_int_equal(kaon_snapshot_stats(NULL, &stats), KAON_EINVAL);
+    assert_int_equal(kaon_snapshot_stats(snapshot, NULL), KAON_EINVAL);
+    assert_null(kaon_snapshot_image(NULL));
+    assert_null(kaon_snapshot_hold(NULL));
+    kaon_snapshot_destroy(NULL);
+    assert_ptr_equal(kaon_snapshot_hold(snapshot), snapshot);
+    kaon_snapshot_destroy(snapshot);
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(sandbox);
+}
+
+TESTS_NEED_KVM(TEST_ROW(10, the_old_value_is_back),
+               TEST(each_of_many_snapshots_keeps_its_own),
+               TEST_ROW(12, a_snapshot_of_another_sandbox_fits),
+               TEST_ROW(25, nothing_of_a_use_is_seen_after_a_restore),
+               TEST_ROW(11, a_poisoned_sandbox_is_ready_again),
+               TEST_ROW(13, a_snapshot_of_another_kind_is_refused),
+               TEST_ROW(13, another_layout_is_refused),
+               TEST(sandboxes_go_on_from_a_snapshot),
+               TEST(initialisation_does_not_run_again),
+               TEST(what_sandboxes_wrote_the_next_gets_at_once),
+               TEST(a_layered_snapshot_shares_what_did_not_change),
+               TEST(null_is_refused_or_fine))

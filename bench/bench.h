@@ -8,6 +8,7 @@
 #ifndef KAON_BENCH_BENCH_H
 #define KAON_BENCH_BENCH_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <kaon.h>
@@ -15,10 +16,32 @@
 #include "floor.h"
 #include "stats.h"
 
+struct benchmark;
+
+/* All that is measured of one backend. */
+struct suite {
+    const struct floor *floor;
+    enum kaon_isolation isolation;
+
+    /* Everything runs on one CPU, so that nobody spins. Only measurements that
+     * are about spinning change that, between use_all_cpus() and
+     * use_one_cpu(). */
+    bool one_cpu;
+
+    uint64_t domain_bytes; /* of a domain for many sandboxes; 0: the default */
+    unsigned copies;       /* the least that bytes there and back must take */
+    const struct benchmark *benchmarks;
+    size_t count;
+};
+
+extern const struct suite suite_kvm, suite_process;
+
 /* What all benchmarks share, made before the first one. */
 struct context {
-    const struct floor *floor;
+    const struct suite *suite;
+    const struct floor *floor; /* the suite's */
     bool quick;
+    cpu_set_t cpus; /* that we may use */
     struct kaon_image *image;
     struct kaon_host_functions *functions;
     struct kaon_function add, add_by_host, echo, compute;
@@ -32,7 +55,7 @@ struct context {
     char error[320]; /* why a benchmark failed */
 };
 
-/* Needs `floor` and `quick`; ours is loaded and has run once. */
+/* Needs `suite` and `quick`; ours is loaded and has run once. */
 bool context_init(struct context *context);
 void context_finish(struct context *context); /* also after a failed init */
 
@@ -42,6 +65,7 @@ struct result {
     struct samples ratios; /* each of ours to the floor's last before it */
     struct samples kernel; /* KiB of the kernel in ours, where that matters */
     double value;          /* what the target speaks of */
+    const char *skipped;   /* why it could not be measured; or NULL */
 };
 
 struct benchmark {
@@ -52,28 +76,30 @@ struct benchmark {
     double target;
     bool higher; /* is better */
 
-    /* Fills the samples. Returns false with context->error. */
+    /* Fills the samples, or `skipped`. Returns false with context->error. */
     bool (*measure)(struct context *context, struct result *result);
 
     /* From the samples; NULL: the ratios' median. */
     double (*judge)(struct result *result);
 };
 
-extern const struct benchmark benchmarks[];
-extern const size_t benchmark_count;
-
 /* The measurements, by what they are about. */
 bool measure_call(struct context *context, struct result *result);
 bool measure_callback(struct context *context, struct result *result);
+bool measure_spinning(struct context *context, struct result *result);
 bool measure_echo_small(struct context *context, struct result *result);
 bool measure_echo_large(struct context *context, struct result *result);
 bool measure_compute(struct context *context, struct result *result);
 bool measure_create_vm(struct context *context, struct result *result);
 bool measure_create(struct context *context, struct result *result);
 bool measure_create_first(struct context *context, struct result *result);
+bool measure_fork(struct context *context, struct result *result);
+bool measure_fork_first(struct context *context, struct result *result);
 bool measure_switch(struct context *context, struct result *result);
+bool measure_switch_processes(struct context *context, struct result *result);
 bool measure_idle_own(struct context *context, struct result *result);
 bool measure_idle_shared(struct context *context, struct result *result);
+bool measure_idle_processes(struct context *context, struct result *result);
 
 /* ---- For measurements -------------------------------------------------- */
 
@@ -104,6 +130,13 @@ bool call(struct context *context, struct kaon_sandbox *sandbox,
 bool make_bare(struct context *context, struct floor_guest *out);
 bool trip(struct context *context, struct floor_guest *bare);
 
+/*
+ * The warm bare guest and the warm sandbox anew, so that they may run on all
+ * CPUs, or on one. use_all_cpus() may skip the benchmark: see `skipped`.
+ */
+bool use_all_cpus(struct context *context, struct result *result);
+bool use_one_cpu(struct context *context);
+
 /* Says why; returns false. */
 bool fail(struct context *context, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -116,8 +149,9 @@ void report_row(const struct benchmark *benchmark, struct result *result);
 void report_json(const struct benchmark *benchmark, struct result *result);
 bool is_met(const struct benchmark *benchmark, const struct result *result);
 
-/* One self-contained page. results[i] is of benchmarks[i], if it has samples.
- * Returns false with errno. */
-bool report_html(const char *path, struct result *results);
+/* One self-contained page. results[i] is of the suite's benchmarks[i], if it
+ * has samples. Returns false with errno. */
+bool report_html(const char *path, const struct suite *suite,
+                 struct result *results);
 
 #endif

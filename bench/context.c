@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* Room for 1 MiB each way. */
 #define EXCHANGE ((uint64_t)2 << 20)
@@ -44,7 +45,9 @@ bool make_sandbox(struct context *context, struct kaon_sandbox **out,
     if (kaon_sandbox_create(
             out, context->image,
             KAON_SANDBOX_OPTS(.domain = domain,
-                              .host_functions = context->functions),
+                              .host_functions = context->functions,
+                              .isolation =
+                                  domain ? 0 : context->suite->isolation),
             &err))
         return fail(context, "%s", err.text);
     return true;
@@ -54,7 +57,11 @@ bool make_domain(struct context *context, struct kaon_domain **out)
 {
     struct kaon_error err;
 
-    if (kaon_domain_create(out, NULL, &err))
+    if (kaon_domain_create(
+            out,
+            KAON_DOMAIN_OPTS(.memory_bytes = context->suite->domain_bytes,
+                             .isolation = context->suite->isolation),
+            &err))
         return fail(context, "%s", err.text);
     return true;
 }
@@ -131,33 +138,105 @@ static bool load(struct context *context)
         kaon_host_functions_create(&context->functions, &err) ||
         kaon_host_functions_add(context->functions, "HostAdd", KAON_TYPE_I32,
                                 KAON_PARAMS(KAON_TYPE_I32, KAON_TYPE_I32),
-                                host_add, NULL, &err) ||
-        kaon_sandbox_create(
-            &context->sandbox, context->image,
-            KAON_SANDBOX_OPTS(.host_functions = context->functions,
-                              .exchange_bytes = EXCHANGE),
-            &err))
+                                host_add, NULL, &err))
         return fail(context, "%s", err.text);
     return true;
+}
+
+static bool make_warm_sandbox(struct context *context)
+{
+    struct kaon_error err;
+
+    if (kaon_sandbox_create(
+            &context->sandbox, context->image,
+            KAON_SANDBOX_OPTS(.host_functions = context->functions,
+                              .exchange_bytes = EXCHANGE,
+                              .isolation = context->suite->isolation),
+            &err))
+        return fail(context, "%s", err.text);
+    return call_adder(context, context->sandbox, context->add);
+}
+
+static bool warm_up(struct context *context)
+{
+    context->have_bare = make_bare(context, &context->bare);
+    return context->have_bare && trip(context, &context->bare) &&
+           make_warm_sandbox(context);
+}
+
+static void cool_down(struct context *context)
+{
+    kaon_sandbox_destroy(context->sandbox);
+    context->sandbox = NULL;
+    if (context->have_bare)
+        context->floor->destroy(&context->bare);
+    context->have_bare = false;
+}
+
+/* ---- CPUs -------------------------------------------------------------- */
+
+/* What starts from now on runs where this thread does. */
+static void choose_cpus(const struct context *context, bool all)
+{
+    cpu_set_t one;
+    int cpu = 0;
+
+    CPU_ZERO(&one);
+    while (!CPU_ISSET(cpu, &context->cpus))
+        cpu++;
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, all ? &context->cpus : &one);
+}
+
+bool use_all_cpus(struct context *context, struct result *result)
+{
+    if (CPU_COUNT(&context->cpus) < 2) {
+        result->skipped = "it takes two CPUs";
+        return true;
+    }
+    cool_down(context);
+    choose_cpus(context, true);
+    return warm_up(context);
+}
+
+bool use_one_cpu(struct context *context)
+{
+    cool_down(context);
+    choose_cpus(context, false);
+    return warm_up(context);
+}
+
+/* ---- Beginning and end ------------------------------------------------- */
+
+/* Some benchmarks need a descriptor for each of a thousand sandboxes. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 bool context_init(struct context *context)
 {
     const char *what;
 
+    context->floor = context->suite->floor;
+    raise_descriptors();
+    if (sched_getaffinity(0, sizeof context->cpus, &context->cpus) != 0)
+        return fail(context, "sched_getaffinity: %s", strerror(errno));
+    if (context->suite->one_cpu)
+        choose_cpus(context, false);
     if (!context->floor->learn(&what))
         return fail(context, "the floor: %s: %s", what, strerror(errno));
-    context->have_bare = make_bare(context, &context->bare);
-    return context->have_bare && trip(context, &context->bare) &&
-           load(context) &&
-           call_adder(context, context->sandbox, context->add);
+    return load(context) && warm_up(context);
 }
 
 void context_finish(struct context *context)
 {
-    kaon_sandbox_destroy(context->sandbox);
+    cool_down(context);
     kaon_host_functions_destroy(context->functions);
     kaon_image_destroy(context->image);
-    if (context->have_bare)
-        context->floor->destroy(&context->bare);
 }

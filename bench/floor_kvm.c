@@ -202,7 +202,7 @@ static void destroy(struct floor_guest *guest)
 
 static bool create(struct floor_guest *guest, const char **what)
 {
-    *guest = (struct floor_guest){ -1, -1, MAP_FAILED, MAP_FAILED };
+    *guest = FLOOR_GUEST_NONE;
     if (make_vm(guest, what) && make_memory(guest, what) &&
         make_vcpu(guest, what))
         return true;

@@ -170,7 +170,8 @@ static void section(FILE *out, const struct benchmark *benchmark,
     plot(out, benchmark, result);
 }
 
-bool report_html(const char *path, struct result *results)
+bool report_html(const char *path, const struct suite *suite,
+                 struct result *results)
 {
     FILE *out = fopen(path, "we");
     struct utsname name;
@@ -180,11 +181,12 @@ bool report_html(const char *path, struct result *results)
         return false;
     fputs(head, out);
     if (uname(&name) == 0)
-        fprintf(out, "<p>Kaon %s on %s %s, %s.</p>\n", kaon_version(),
-                name.sysname, name.release, name.machine);
-    for (size_t i = 0; i < benchmark_count; i++)
+        fprintf(out, "<p>Kaon %s, backend %s, on %s %s, %s.</p>\n",
+                kaon_version(), suite->floor->backend, name.sysname,
+                name.release, name.machine);
+    for (size_t i = 0; i < suite->count; i++)
         if (results[i].ours.count)
-            section(out, &benchmarks[i], &results[i]);
+            section(out, &suite->benchmarks[i], &results[i]);
     fputs("</body></html>\n", out);
     good = !ferror(out);
     return fclose(out) == 0 && good;

@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- A VM each --------------------------------------------------------- */
+/* What a new guest is timed for, if at all. */
+enum timed { NOTHING, CREATE, CREATE_AND_CALL };
 
-/* Closing a VM is not timed, nor what the kernel does after it: wait. */
+/* ---- Each against a bare one ------------------------------------------- */
+
+/* What an end leaves to the kernel to do is not timed: wait. */
 #define SETTLE_US 3000
 
-static bool create_bare(struct context *context, struct result *result)
+static bool create_bare(struct context *context, struct result *result,
+                        enum timed timed)
 {
     struct floor_guest bare;
     double start;
@@ -20,13 +24,14 @@ static bool create_bare(struct context *context, struct result *result)
     start = now_us();
     if (!make_bare(context, &bare))
         return false;
-    good = trip(context, &bare);
+    good = timed == CREATE || trip(context, &bare);
     samples_add(&result->floor, now_us() - start);
     context->floor->destroy(&bare);
     return good;
 }
 
-static bool create_ours(struct context *context, struct result *result)
+static bool create_ours(struct context *context, struct result *result,
+                        struct kaon_domain *domain, enum timed timed)
 {
     struct kaon_sandbox *sandbox;
     double start;
@@ -34,27 +39,57 @@ static bool create_ours(struct context *context, struct result *result)
 
     usleep(SETTLE_US);
     start = now_us();
-    if (!make_sandbox(context, &sandbox, NULL))
+    if (!make_sandbox(context, &sandbox, domain))
         return false;
-    good = call_adder(context, sandbox, context->add);
+    good = timed == CREATE || call_adder(context, sandbox, context->add);
     sample_ours(result, now_us() - start);
     kaon_sandbox_destroy(sandbox);
     return good;
 }
 
-/* Each goes first as often: what a closed VM leaves to do meets both. */
-bool measure_create_vm(struct context *context, struct result *result)
+/* Each goes first as often: what one that ended leaves to do meets both. */
+static bool measure_new(struct context *context, struct result *result,
+                        struct kaon_domain *domain, enum timed timed)
 {
     for (unsigned round = rounds(context, 200); round; round--) {
-        bool good = round % 2 ? create_bare(context, result) &&
-                                    create_ours(context, result)
-                              : create_ours(context, result) &&
-                                    create_bare(context, result);
+        bool good = round % 2 ? create_bare(context, result, timed) &&
+                                    create_ours(context, result, domain, timed)
+                              : create_ours(context, result, domain, timed) &&
+                                    create_bare(context, result, timed);
 
         if (!good)
             return false;
     }
     return true;
+}
+
+bool measure_create_vm(struct context *context, struct result *result)
+{
+    return measure_new(context, result, NULL, CREATE_AND_CALL);
+}
+
+/* For backends where a sandbox of a living domain is a process all the same. */
+static bool measure_new_in_domain(struct context *context,
+                                  struct result *result, enum timed timed)
+{
+    struct kaon_domain *domain;
+    bool good;
+
+    if (!make_domain(context, &domain))
+        return false;
+    good = measure_new(context, result, domain, timed);
+    kaon_domain_destroy(domain);
+    return good;
+}
+
+bool measure_fork(struct context *context, struct result *result)
+{
+    return measure_new_in_domain(context, result, CREATE);
+}
+
+bool measure_fork_first(struct context *context, struct result *result)
+{
+    return measure_new_in_domain(context, result, CREATE_AND_CALL);
 }
 
 /* ---- Many in one domain ------------------------------------------------ */
@@ -88,9 +123,6 @@ static bool sample_warm_calls(struct context *context, struct samples *samples)
     samples_add(samples, (now_us() - start) / 8);
     return true;
 }
-
-/* What a new sandbox is timed for, if at all. */
-enum timed { NOTHING, CREATE, CREATE_AND_CALL };
 
 static bool add_one(struct context *context, struct kaon_sandbox **out,
                     struct kaon_domain *domain, struct result *result,
@@ -180,6 +212,69 @@ bool measure_switch(struct context *context, struct result *result)
 
     for (unsigned round = rounds(context, 10); good && round; round--)
         good = go_round(context, crowd, result);
+    if (crowd)
+        crowd_destroy(crowd);
+    return good;
+}
+
+/* ---- Switching among bare guests too ----------------------------------- */
+
+struct bare_crowd {
+    struct floor_guest guests[CROWD];
+    unsigned count;
+};
+
+static void bare_crowd_destroy(struct context *context,
+                               struct bare_crowd *crowd)
+{
+    while (crowd && crowd->count)
+        context->floor->destroy(&crowd->guests[--crowd->count]);
+    free(crowd);
+}
+
+static struct bare_crowd *bare_crowd_create(struct context *context)
+{
+    struct bare_crowd *crowd = calloc(1, sizeof *crowd);
+
+    if (!crowd) {
+        fail(context, "out of memory");
+        return NULL;
+    }
+    for (; crowd->count < CROWD; crowd->count++)
+        if (!make_bare(context, &crowd->guests[crowd->count])) {
+            bare_crowd_destroy(context, crowd);
+            return NULL;
+        }
+    return crowd;
+}
+
+/* Both crowds in step: what is cold for one is for the other. */
+static bool go_round_both(struct context *context, const struct crowd *crowd,
+                          struct bare_crowd *bare, struct result *result)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        double start = now_us(), middle;
+
+        if (!trip(context, &bare->guests[i]))
+            return false;
+        middle = now_us();
+        if (!call_adder(context, crowd->sandboxes[i], context->add))
+            return false;
+        samples_add(&result->floor, middle - start);
+        sample_ours(result, now_us() - middle);
+    }
+    return true;
+}
+
+bool measure_switch_processes(struct context *context, struct result *result)
+{
+    struct crowd *crowd = crowd_create(context, result, NOTHING);
+    struct bare_crowd *bare = crowd ? bare_crowd_create(context) : NULL;
+    bool good = bare != NULL;
+
+    for (unsigned round = rounds(context, 10); good && round; round--)
+        good = go_round_both(context, crowd, bare, result);
+    bare_crowd_destroy(context, bare);
     if (crowd)
         crowd_destroy(crowd);
     return good;

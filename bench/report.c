@@ -22,6 +22,10 @@ void report_row(const struct benchmark *benchmark, struct result *result)
 {
     char floor[32] = "-", target[32], spread[32];
 
+    if (result->skipped) {
+        printf("%-23s not measured: %s\n", benchmark->name, result->skipped);
+        return;
+    }
     if (benchmark->floor)
         snprintf(floor, sizeof floor, "%.2f", samples_median(&result->floor));
     snprintf(spread, sizeof spread, "%.2f to %.2f",
@@ -49,6 +53,12 @@ void report_json(const struct benchmark *benchmark, struct result *result)
 
     json_object(&json, NULL);
     json_string(&json, "name", benchmark->name);
+    if (result->skipped) {
+        json_string(&json, "skipped", result->skipped);
+        json_object_end(&json);
+        putchar('\n');
+        return;
+    }
     json_string(&json, "unit", benchmark->unit);
     if (benchmark->floor)
         json_double(&json, "floor", samples_median(&result->floor), 6);

@@ -77,7 +77,7 @@ _kaon_bench() {
     --html) _kaon_files ;;
     --backend) _kaon_offer kvm process ;;
     --only)
-        _kaon_offer call call_callback create_vm_first create_in_domain \
+        _kaon_offer call call_callback spinning_call create_vm_first create_in_domain \
             create_in_domain_first switch_1000 echo_1KiB echo_1MiB compute \
             idle_kib_own idle_kib_shared
         ;;

@@ -44,6 +44,8 @@ static void fill_argv(const char **argv, const char *const *words)
     *argv++ = command();
     if (isolation_is_process() && words[0] && strcmp(words[0], "run") == 0)
         option = "--isolation=process";
+    if (isolation_is_process() && words[0] && strcmp(words[0], "bench") == 0)
+        option = "--backend=process";
     for (size_t i = 0; i < WORDS_MAX && words[i]; i++) {
         *argv++ = words[i];
         if (i == 0 && option)

@@ -21,7 +21,7 @@ struct ran {
 
 /*
  * Runs kaon with words, the last of them NULL. A crash fails the test. Where
- * guests of tests run in processes, those of `kaon run` do.
+ * guests of tests run in processes, those of `kaon run` and `kaon bench` do.
  */
 void run(struct ran *ran, const char *const *words);
 #define RUN(ran, ...) run(ran, (const char *const[]){ __VA_ARGS__, NULL })

@@ -65,7 +65,7 @@ static int use_one(void *user)
 /* Waits until no more than `count` processes of ours are left. */
 static void await_children(size_t count)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
         siginfo_t info = { 0 };
 
         while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid)
@@ -105,7 +105,7 @@ static void a_process_killed_between_calls_is_a_fault(void **state)
             assert_true(adds(sandbox));
         child = processes_sandbox(&zygote);
         ASSERT_OK(create(&other, image, &err));
-        kill(child, SIGKILL);
+        assert_true(processes_kill(child));
         assert_killed(sandbox, "add", KAON_ARGS(kaon_i32(1), kaon_i32(2)));
         assert_true(adds(other));
         kaon_sandbox_destroy(sandbox);
@@ -117,7 +117,6 @@ static void a_process_killed_between_calls_is_a_fault(void **state)
 struct killer {
     pid_t pid;
     uint64_t after;
-    int signal;
 };
 
 static void *kill_later(void *user)
@@ -125,7 +124,7 @@ static void *kill_later(void *user)
     const struct killer *killer = user;
 
     e2e_sleep(killer->after);
-    kill(killer->pid, killer->signal);
+    kill(killer->pid, SIGKILL);
     return NULL;
 }
 
@@ -136,7 +135,7 @@ static void a_process_killed_in_a_call_is_a_fault(void **state)
 
     (void)state;
     for (unsigned int i = 0; i < e2e_scaled(20); i++) {
-        struct killer killer = { .after = i * 50000, .signal = SIGKILL };
+        struct killer killer = { .after = i * 50000 };
         struct kaon_sandbox *sandbox;
         pthread_t thread;
         pid_t zygote;
@@ -158,7 +157,8 @@ static int kill_from_within(struct kaon_host_call *call,
     const struct killer *killer = user;
 
     (void)call;
-    kill(killer->pid, killer->signal);
+    if (!processes_kill(killer->pid))
+        return kaon_host_fail(call, 1, "it lives");
     *result = kaon_i32(args[0].i32 + args[1].i32);
     return 0;
 }
@@ -166,7 +166,7 @@ static int kill_from_within(struct kaon_host_call *call,
 static void a_process_killed_in_a_host_call_is_a_fault(void **state)
 {
     struct kaon_image *image = e2e_image("basics");
-    struct killer killer = { .signal = SIGKILL };
+    struct killer killer = { 0 };
     struct kaon_host_functions *set;
     struct kaon_sandbox *sandbox;
     struct kaon_error err = { 0 };
@@ -213,17 +213,13 @@ static void a_process_that_is_stopped_meets_its_deadline(void **state)
     struct kaon_error err = { 0 };
     struct kaon_outcome out;
     pid_t zygote;
-    uint64_t start;
 
     (void)state;
     ASSERT_OK(create(&sandbox, image, &err));
     kill(processes_sandbox(&zygote), SIGSTOP);
-    start = e2e_now();
     ASSERT_OK(kaon_call(sandbox, &out, "spin", KAON_NO_ARGS,
                         KAON_CALL_OPTS(.deadline_ns = 20 * MILLISECOND), &err));
     ASSERT_OUTCOME(KAON_DEADLINE, out);
-    assert_in_range(e2e_now() - start, 20 * MILLISECOND,
-                    1000 * MILLISECOND * harness_slowness());
     kaon_sandbox_destroy(sandbox);
     ASSERT_OK(create(&sandbox, image, &err));
     kill(processes_sandbox(&zygote), SIGSTOP);
@@ -243,7 +239,7 @@ static void a_zygote_that_is_killed_is_replaced(void **state)
         ASSERT_OK(create(&before, image, &err));
         assert_true(adds(before));
         processes_sandbox(&zygote);
-        kill(zygote, SIGKILL);
+        assert_true(processes_kill(zygote));
         await_children(0);
         assert_killed(before, "add", KAON_ARGS(kaon_i32(1), kaon_i32(2)));
         ASSERT_OK(create(&after, image, &err));
@@ -408,7 +404,7 @@ static void in_children(int (*const *functions)(void *), size_t count)
     struct kaon_image *image = e2e_image("echo");
 
     for (size_t i = 0; i < count; i++)
-        e2e_in_child(functions[i], image, 30);
+        e2e_in_child(functions[i], image, 120);
     kaon_image_destroy(image);
     await_children(0);
 }
@@ -643,25 +639,11 @@ static void two_hundred_live_at_once(void **state)
     kaon_image_destroy(image);
 }
 
-/* Clock ticks of user and system time. */
-static unsigned long ticks_of(pid_t pid)
+static void await_sleep(pid_t pid)
 {
-    unsigned long user = 0, kernel = 0;
-    char path[64], text[512] = "", *at;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    at = fgets(text, sizeof text, file) ? strrchr(text, ')') : NULL;
-    fclose(file);
-    assert_non_null(at);
-    assert_int_equal(sscanf(at,
-                            ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-                            "%lu %lu",
-                            &user, &kernel),
-                     2);
-    return user + kernel;
+    for (int i = 0; i < 3000 && processes_state(pid) != 'S'; i++)
+        e2e_sleep(10 * MILLISECOND);
+    assert_int_equal(processes_state(pid), 'S');
 }
 
 static void an_idle_sandbox_takes_no_time(void **state)
@@ -669,17 +651,20 @@ static void an_idle_sandbox_takes_no_time(void **state)
     struct kaon_image *image = e2e_image("echo");
     struct kaon_sandbox *sandbox;
     struct kaon_error err = { 0 };
-    unsigned long before;
     pid_t zygote, child;
+    long before;
 
     (void)state;
     ASSERT_OK(create(&sandbox, image, &err));
     child = processes_sandbox(&zygote);
     assert_true(adds(sandbox));
-    e2e_sleep(20 * MILLISECOND);
-    before = ticks_of(child) + ticks_of(zygote);
+    await_sleep(child);
+    await_sleep(zygote);
+    before = processes_switches(child) + processes_switches(zygote);
+    assert_true(before > 0);
     e2e_sleep(500 * MILLISECOND);
-    assert_int_equal(ticks_of(child) + ticks_of(zygote), before);
+    assert_int_equal(processes_switches(child) + processes_switches(zygote),
+                     before);
     kaon_sandbox_destroy(sandbox);
     kaon_image_destroy(image);
 }
@@ -712,6 +697,7 @@ static void a_late_interrupt_costs_no_sandbox(void **state)
         pthread_t thread;
 
         ASSERT_OK(create(&sandbox, image, &err));
+        assert_true(adds(sandbox));
         pthread_create(&thread, NULL, interrupt_later, sandbox);
         for (int32_t k = 0; k < 100 && out.kind == KAON_RETURNED; k++) {
             ASSERT_OK(kaon_call(sandbox, &out, "add",
@@ -728,25 +714,24 @@ static void a_late_interrupt_costs_no_sandbox(void **state)
         pthread_join(thread, NULL);
         kaon_sandbox_destroy(sandbox);
     }
-    /* How many are cancelled is up to the machine. */
+    /* How many are of which kind is up to the machine. */
     print_message("# %u returned, %u cancelled\n", returned, cancelled);
-    assert_true(returned > 0);
     kaon_image_destroy(image);
 }
 
 TESTS(
-    TEST(a_process_killed_between_calls_is_a_fault),
-    TEST(a_process_killed_in_a_call_is_a_fault),
-    TEST(a_process_killed_in_a_host_call_is_a_fault),
-    TEST(a_process_that_is_stopped_meets_its_deadline),
-    TEST(a_zygote_that_is_killed_is_replaced),
-    TEST(a_zygote_that_is_stopped_is_a_status),
-    TEST(no_process_survives_its_host),
-    TEST(a_host_may_do_as_it_likes_with_its_children),
-    TEST(any_user_may_have_sandboxes),
-    TEST(limits_are_told_in_a_sentence),
-    TEST(kernels_that_lack_something_are_told_in_a_sentence),
-    TEST(two_hundred_live_at_once),
-    TEST(an_idle_sandbox_takes_no_time),
-    TEST(a_late_interrupt_costs_no_sandbox),
+    TEST_LIMIT(300, a_process_killed_between_calls_is_a_fault),
+    TEST_LIMIT(300, a_process_killed_in_a_call_is_a_fault),
+    TEST_LIMIT(300, a_process_killed_in_a_host_call_is_a_fault),
+    TEST_LIMIT(300, a_process_that_is_stopped_meets_its_deadline),
+    TEST_LIMIT(300, a_zygote_that_is_killed_is_replaced),
+    TEST_LIMIT(300, a_zygote_that_is_stopped_is_a_status),
+    TEST_LIMIT(300, no_process_survives_its_host),
+    TEST_LIMIT(300, a_host_may_do_as_it_likes_with_its_children),
+    TEST_LIMIT(300, any_user_may_have_sandboxes),
+    TEST_LIMIT(300, limits_are_told_in_a_sentence),
+    TEST_LIMIT(300, kernels_that_lack_something_are_told_in_a_sentence),
+    TEST_LIMIT(300, two_hundred_live_at_once),
+    TEST_LIMIT(300, an_idle_sandbox_takes_no_time),
+    TEST_LIMIT(300, a_late_interrupt_costs_no_sandbox),
 )

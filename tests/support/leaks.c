@@ -112,13 +112,13 @@ static size_t count_children(void)
     return processes_of(getpid(), NULL, 0);
 }
 
-/* What has just ended may be listed for a moment. */
+/* What has just ended may be listed for a moment, a loaded machine's. */
 static size_t settled(size_t (*count)(void), size_t expected)
 {
     const struct timespec pause = { .tv_nsec = 1000000 };
     size_t now = count();
 
-    for (int i = 0; i < 1000 && now > expected; i++) {
+    for (int i = 0; i < 10000 && now > expected; i++) {
         nanosleep(&pause, NULL);
         now = count();
     }

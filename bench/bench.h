@@ -44,7 +44,7 @@ struct context {
     cpu_set_t cpus; /* that we may use */
     struct kaon_image *image;
     struct kaon_host_functions *functions;
-    struct kaon_function add, add_by_host, echo, compute;
+    struct kaon_function add, add_by_host, echo, compute, dirty, fill, visit;
 
     /* Warm: a bare guest, and a sandbox with a domain of its own. Both stay
      * until the end, so that no benchmark makes the system's first VM. */
@@ -90,6 +90,16 @@ bool measure_spinning(struct context *context, struct result *result);
 bool measure_echo_small(struct context *context, struct result *result);
 bool measure_echo_large(struct context *context, struct result *result);
 bool measure_compute(struct context *context, struct result *result);
+bool measure_restore_1(struct context *context, struct result *result);
+bool measure_restore_16(struct context *context, struct result *result);
+bool measure_restore_1_copied(struct context *context, struct result *result);
+bool measure_restore_16_copied(struct context *context, struct result *result);
+bool measure_restore_256(struct context *context, struct result *result);
+bool measure_two_threads(struct context *context, struct result *result);
+bool measure_create_from(struct context *context, struct result *result);
+bool measure_create_from_first(struct context *context, struct result *result);
+bool measure_switch_from(struct context *context, struct result *result);
+bool measure_idle_from(struct context *context, struct result *result);
 bool measure_create_vm(struct context *context, struct result *result);
 bool measure_create(struct context *context, struct result *result);
 bool measure_create_first(struct context *context, struct result *result);

@@ -123,18 +123,35 @@ static int host_add(struct kaon_host_call *host_call,
 /* The embedded guest_bench.elf. */
 extern const unsigned char guest_bench[], guest_bench_end[];
 
+static bool find_functions(struct context *context, struct kaon_error *err)
+{
+    const struct {
+        const char *name;
+        struct kaon_function *to;
+    } functions[] = {
+        { "add", &context->add },
+        { "dirty", &context->dirty },
+        { "echo", &context->echo },
+        { "fill", &context->fill },
+        { "compute", &context->compute },
+        { "visit", &context->visit },
+        { "add_by_host", &context->add_by_host },
+    };
+
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+        if (kaon_function_find(functions[i].to, context->image,
+                               functions[i].name, err))
+            return false;
+    return true;
+}
+
 static bool load(struct context *context)
 {
     struct kaon_error err;
 
     if (kaon_image_parse(&context->image, guest_bench,
                          (size_t)(guest_bench_end - guest_bench), &err) ||
-        kaon_function_find(&context->add, context->image, "add", &err) ||
-        kaon_function_find(&context->add_by_host, context->image, "add_by_host",
-                           &err) ||
-        kaon_function_find(&context->echo, context->image, "echo", &err) ||
-        kaon_function_find(&context->compute, context->image, "compute",
-                           &err) ||
+        !find_functions(context, &err) ||
         kaon_host_functions_create(&context->functions, &err) ||
         kaon_host_functions_add(context->functions, "HostAdd", KAON_TYPE_I32,
                                 KAON_PARAMS(KAON_TYPE_I32, KAON_TYPE_I32),

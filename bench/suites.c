@@ -15,6 +15,12 @@ static double judge_speed(struct result *result)
     return 1 / samples_median(&result->ratios);
 }
 
+/* How much more two of them do in the same time. */
+static double judge_threads(struct result *result)
+{
+    return 2 / samples_median(&result->ratios);
+}
+
 #define WARM_CALL "a warm call"
 
 static const struct benchmark on_kvm[] = {
@@ -22,6 +28,14 @@ static const struct benchmark on_kvm[] = {
       1.05, false, measure_call, NULL },
     { "call_callback", "us", "a call that calls the host", "two exits", NULL,
       1.05, false, measure_callback, NULL },
+    { "restore_call_1", "us", "a restore and a call, 1 page written", WARM_CALL,
+      NULL, 1.15, false, measure_restore_1, NULL },
+    { "restore_call_16", "us", "a restore and a call, 16 pages written",
+      WARM_CALL, NULL, 1.15, false, measure_restore_16, NULL },
+    { "restore_call_256", "us", "a restored page of 256, beyond the call",
+      "memcpy of a page", NULL, 2, false, measure_restore_256, NULL },
+    { "two_threads", "us", "the same with 16 pages on two threads at once",
+      "on one", "speed", 1.9, true, measure_two_threads, judge_threads },
     { "create_vm_first", "us", "a new sandbox and its first call",
       "a new VM and its first exit", NULL, 1.25, false, measure_create_vm,
       NULL },
@@ -29,8 +43,14 @@ static const struct benchmark on_kvm[] = {
       "ours", 10, false, measure_create, judge_ours },
     { "create_in_domain_first", "us", "the same and its first call", WARM_CALL,
       NULL, 3.0, false, measure_create_first, NULL },
+    { "create_from_64MiB", "us", "a new sandbox from a 64 MiB snapshot", NULL,
+      "ours", 15, false, measure_create_from, judge_ours },
+    { "create_from_64MiB_first", "us", "the same and its first call", WARM_CALL,
+      NULL, 6, false, measure_create_from_first, NULL },
     { "switch_1000", "us", "a call to the next of 1000 sandboxes", WARM_CALL,
       NULL, 1.3, false, measure_switch, NULL },
+    { "switch_from_64MiB", "us", "a call to the next of 1000 from a snapshot",
+      WARM_CALL, NULL, 1.3, false, measure_switch_from, NULL },
     { "echo_1KiB", "us", "1 KiB to the guest and back",
       "a warm call and two memcpy", NULL, 1.2, false, measure_echo_small,
       NULL },
@@ -43,6 +63,8 @@ static const struct benchmark on_kvm[] = {
       "an idle VM", NULL, 1.2, false, measure_idle_own, NULL },
     { "idle_kib_shared", "KiB", "an idle sandbox of 2000 in a domain", NULL,
       "ours", 32, false, measure_idle_shared, judge_ours },
+    { "idle_kib_from_64MiB", "KiB", "an idle sandbox of 2000 from a snapshot",
+      NULL, "ours", 160, false, measure_idle_from, judge_ours },
 };
 
 const struct suite suite_kvm = {
@@ -63,6 +85,14 @@ static const struct benchmark on_process[] = {
       NULL, 1.25, false, measure_callback, NULL },
     { "spinning_call", "us", "a typed call, both sides awake",
       "a spinning hand-over", NULL, 2, false, measure_spinning, NULL },
+    { "restore_call_1", "us", "a restore and a call, 1 page written",
+      "memcpy of it and a hand-over", NULL, 1.25, false,
+      measure_restore_1_copied, NULL },
+    { "restore_call_16", "us", "a restore and a call, 16 pages written",
+      "memcpy of these and a hand-over", NULL, 1.25, false,
+      measure_restore_16_copied, NULL },
+    { "restore_call_256", "us", "a restored page of 256, beyond the call",
+      "memcpy of a page", NULL, 2, false, measure_restore_256, NULL },
     { "create_vm_first", "us", "a new sandbox and its first call",
       NEW_PROCESS_FIRST, NULL, 1.25, false, measure_create_vm, NULL },
     { "create_in_domain", "us", "a new sandbox in a living domain", NEW_PROCESS,

@@ -173,7 +173,7 @@ static void bench_measures_what_it_is_told_to(void **state)
     fd = mkstemp(path);
     assert_true(fd >= 0);
     RUN(&ran, "bench", "--quick", "--json", "--only", "call", "--only",
-        "create_vm_first", "--html", path);
+        "create_vm_first", "--only", "restore_call_16", "--html", path);
     take(fd, page, sizeof page);
     unlink(path);
     assert_string_equal(ran.err, "");
@@ -183,6 +183,7 @@ static void bench_measures_what_it_is_told_to(void **state)
                             ? "\"target\": 1.25, \"better\": \"lower\""
                             : "\"target\": 1.05, \"better\": \"lower\"");
     assert_has(ran.out, "\n{\"name\": \"create_vm_first\", ");
+    assert_has(ran.out, "\n{\"name\": \"restore_call_16\", ");
     assert_has_not(ran.out, "switch_1000");
     assert_has(page, "<h2>call</h2>");
     assert_has(page, "</svg>");

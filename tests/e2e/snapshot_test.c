@@ -386,6 +386,82 @@ static void a_layered_snapshot_shares_what_did_not_change(void **state)
     kaon_snapshot_destroy(second);
 }
 
+/* ---- Pages that many share --------------------------------------------- */
+
+#define PAGES 16384u /* 64 MiB */
+#define STEP 512u    /* so many pages a table has */
+#define BASE UINT64_C(0x1000000)
+
+static void poke(struct kaon_sandbox *sandbox, uint32_t page, uint64_t value)
+{
+    ask(sandbox, "poke", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
+}
+
+static uint64_t peek(struct kaon_sandbox *sandbox, uint32_t page)
+{
+    return ask(sandbox, "peek", KAON_ARGS(kaon_u32(page)));
+}
+
+/* Reads pages in each table: as a CPU sees them that has seen them before. */
+static void assert_state(struct kaon_sandbox *sandbox)
+{
+    assert_int_equal((uint32_t)ask(sandbox, "find_other",
+                                   KAON_ARGS(kaon_u32(0),
+                                             kaon_u32(PAGES / STEP * 4),
+                                             kaon_u32(STEP / 4),
+                                             kaon_u64(BASE))),
+                     UINT32_MAX);
+}
+
+/* A sandbox whose heap is full, and a snapshot of it. */
+static struct kaon_snapshot *take_large(void)
+{
+    struct kaon_sandbox *origin = e2e_sandbox(
+        "state", KAON_SANDBOX_OPTS(.heap_bytes = PAGES * UINT64_C(4096)));
+    struct kaon_snapshot *snapshot;
+
+    ask(origin, "poke_many",
+        KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1), kaon_u64(BASE)));
+    snapshot = take(origin);
+    kaon_sandbox_destroy(origin);
+    return snapshot;
+}
+
+static void what_one_writes_the_others_do_not_see(void **state)
+{
+    struct kaon_snapshot *snapshot = take_large();
+    struct kaon_domain *domain = make_domain();
+    struct kaon_sandbox *made[4];
+
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++)
+        made[i] = create_from(snapshot, domain);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_state(made[i]);
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 4; i++)
+            for (uint32_t table = 0; table < 8; table++)
+                poke(made[i], table * STEP + round * 8 + i, 100 * i + round);
+        for (uint32_t i = 0; i < 4; i++)
+            for (uint32_t other = 0; other < 4; other++)
+                for (uint32_t table = 0; table < 8; table++) {
+                    uint32_t page = table * STEP + round * 8 + other;
+
+                    assert_int_equal(peek(made[i], page),
+                                     i == other ? 100 * i + round
+                                                : BASE + page);
+                }
+        for (uint32_t i = 0; i < 4; i++) {
+            restore(made[i], snapshot);
+            assert_state(made[i]);
+        }
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        kaon_sandbox_destroy(made[i]);
+    kaon_snapshot_destroy(snapshot);
+    kaon_domain_destroy(domain);
+}
+
 /* ---- Limits ------------------------------------------------------------ */
 
 static void null_is_refused_or_fine(void **state)
@@ -430,4 +506,5 @@ TESTS_NEED_KVM(TEST_ROW(10, the_old_value_is_back),
                TEST(initialisation_does_not_run_again),
                TEST(what_sandboxes_wrote_the_next_gets_at_once),
                TEST(a_layered_snapshot_shares_what_did_not_change),
+               TEST(what_one_writes_the_others_do_not_see),
                TEST(null_is_refused_or_fine))

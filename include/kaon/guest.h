@@ -217,6 +217,29 @@ size_t kaon_heap_free(void);
 size_t kaon_stack_free(void);
 
 /**
+ * kaon_random - random bytes
+ *
+ * Of ChaCha20, from a seed of the host's: as good as a kernel's. No exit is
+ * made. Two sandboxes that go on from one snapshot, and one that was restored,
+ * get bytes of their own. (What was drawn before a snapshot was taken is in
+ * its memory, and so the same in all of them: see kaon_generation().)
+ *
+ * Out:     buffer  size bytes.
+ */
+void kaon_random(void *buffer, size_t size);
+
+/**
+ * kaon_generation - how often this guest's state was put back
+ *
+ * Another number after each restore, and in each sandbox made from a
+ * snapshot, than the guest saw before; the same as long as it just goes on. A
+ * guest with secrets that must not exist twice (keys, nonces, a random
+ * generator of its own) keeps the number beside them, and makes them anew when
+ * it differs. Two sandboxes may have the same.
+ */
+uint64_t kaon_generation(void);
+
+/**
  * kaon_reserve - memory in the exchange, for the rest of this call
  *
  * A large result, or argument of a host function, that is built here is not

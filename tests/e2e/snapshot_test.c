@@ -462,6 +462,91 @@ static void what_one_writes_the_others_do_not_see(void **state)
     kaon_domain_destroy(domain);
 }
 
+/* ---- What differs though the state is the same ------------------------- */
+
+static uint64_t draw(struct kaon_sandbox *sandbox)
+{
+    return ask(sandbox, "random_number", KAON_NO_ARGS);
+}
+
+static void equal_sandboxes_draw_other_numbers(void **state)
+{
+    struct kaon_sandbox *origin = e2e_sandbox("state", NULL), *a, *b;
+    struct kaon_domain *domain = make_domain();
+    struct kaon_snapshot *snapshot;
+    uint64_t drawn[24];
+    unsigned count = 0;
+
+    (void)state;
+    drawn[count++] = draw(origin); /* so that the generator is in the state */
+    snapshot = take(origin);
+    a = create_from(snapshot, domain);
+    b = create_from(snapshot, domain);
+    for (int i = 0; i < 4; i++) {
+        drawn[count++] = draw(origin);
+        drawn[count++] = draw(a);
+        drawn[count++] = draw(b);
+        restore(origin, snapshot);
+        restore(a, snapshot);
+    }
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = 0; j < i; j++)
+            assert_int_not_equal(drawn[i], drawn[j]);
+    kaon_sandbox_destroy(origin);
+    kaon_sandbox_destroy(a);
+    kaon_sandbox_destroy(b);
+    kaon_snapshot_destroy(snapshot);
+    kaon_domain_destroy(domain);
+}
+
+static uint64_t generation(struct kaon_sandbox *sandbox)
+{
+    return ask(sandbox, "generation", KAON_NO_ARGS);
+}
+
+static void a_guest_can_tell_that_it_was_put_back(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_domain *domain = shared ? make_domain() : NULL;
+        struct kaon_image *image = e2e_image("state");
+        struct kaon_sandbox *a, *b, *made;
+        struct kaon_snapshot *first, *second;
+        struct kaon_error err = { 0 };
+        uint64_t seen;
+
+        ASSERT_OK(kaon_sandbox_create(
+            &a, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        ASSERT_OK(kaon_sandbox_create(
+            &b, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        seen = generation(a);
+        assert_int_equal(generation(a), seen);
+        first = take(a);
+        assert_int_equal(generation(a), seen);
+        for (int i = 0; i < 3; i++) {
+            restore(a, first);
+            assert_true(generation(a) > seen);
+            seen = generation(a);
+            assert_int_equal(generation(a), seen);
+        }
+        second = take(a); /* whose guest has seen all of these */
+        made = create_from(second, domain);
+        assert_true(generation(made) > seen);
+        restore(b, second);
+        assert_true(generation(b) > seen);
+        seen = generation(b);
+        restore(b, first);
+        assert_true(generation(b) > seen);
+        kaon_sandbox_destroy(made);
+        kaon_sandbox_destroy(a);
+        kaon_sandbox_destroy(b);
+        kaon_snapshot_destroy(first);
+        kaon_snapshot_destroy(second);
+        kaon_image_destroy(image);
+        kaon_domain_destroy(domain);
+    }
+}
+
 /* ---- Limits ------------------------------------------------------------ */
 
 static void null_is_refused_or_fine(void **state)
@@ -507,4 +592,6 @@ TESTS_NEED_KVM(TEST_ROW(10, the_old_value_is_back),
                TEST(what_sandboxes_wrote_the_next_gets_at_once),
                TEST(a_layered_snapshot_shares_what_did_not_change),
                TEST(what_one_writes_the_others_do_not_see),
+               TEST(equal_sandboxes_draw_other_numbers),
+               TEST(a_guest_can_tell_that_it_was_put_back),
                TEST(null_is_refused_or_fine))

@@ -58,3 +58,20 @@ static uint32_t find_other(uint32_t first, uint32_t count, uint32_t step,
     return UINT32_MAX;
 }
 KAON_EXPORT(find_other, u32, u32, u32, u32, u64);
+
+/* ---- What differs though the state is the same ------------------------- */
+
+static uint64_t generation(void)
+{
+    return kaon_generation();
+}
+KAON_EXPORT(generation, u64);
+
+static uint64_t random_number(void)
+{
+    uint64_t number;
+
+    kaon_random(&number, sizeof number);
+    return number;
+}
+KAON_EXPORT(random_number, u64);

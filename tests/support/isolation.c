@@ -19,6 +19,13 @@ enum kaon_status __real_kaon_domain_create(struct kaon_domain **out,
                                            const struct kaon_domain_opts *opts,
                                            struct kaon_error *err);
 
+enum kaon_status __wrap_kaon_sandbox_create_from(
+    struct kaon_sandbox **out, struct kaon_snapshot *snapshot,
+    const struct kaon_sandbox_opts *opts, struct kaon_error *err);
+enum kaon_status __real_kaon_sandbox_create_from(
+    struct kaon_sandbox **out, struct kaon_snapshot *snapshot,
+    const struct kaon_sandbox_opts *opts, struct kaon_error *err);
+
 bool isolation_is_process(void)
 {
     const char *name = getenv("KAON_TEST_ISOLATION");
@@ -62,4 +69,20 @@ enum kaon_status __wrap_kaon_domain_create(
         theirs = &opts;
     }
     return __real_kaon_domain_create(out, theirs, err);
+}
+
+enum kaon_status __wrap_kaon_sandbox_create_from(
+    struct kaon_sandbox **out, struct kaon_snapshot *snapshot,
+    const struct kaon_sandbox_opts *theirs, struct kaon_error *err)
+{
+    struct kaon_sandbox_opts opts = { .size = sizeof opts };
+
+    if (theirs && theirs->size == sizeof opts)
+        opts = *theirs;
+    if (isolation_is_process() && (!theirs || theirs->size == sizeof opts) &&
+        !opts.domain && !opts.isolation) {
+        opts.isolation = KAON_ISOLATION_PROCESS;
+        theirs = &opts;
+    }
+    return __real_kaon_sandbox_create_from(out, snapshot, theirs, err);
 }

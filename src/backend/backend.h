@@ -7,7 +7,7 @@
  * struct kaon_backend and one line in backend.c.
  *
  * Words. A *machine* is what a domain is made of: a VM. Its *physical*
- * addresses name pages of its arena or of read-only memory attached to it. A
+ * addresses name pages of its arena or of other memory attached to it. A
  * *space* is one guest's view of those pages: what it can address, and how. A
  * *vCPU* runs one space at a time and belongs to one thread at a time.
  *
@@ -16,7 +16,9 @@
  * written, after the guest's own write to it faulted. (Shadow paging does not
  * see other edits; see paging_x86_64.c.) What a space was made of is used again
  * by giving the space to the next guest with the same view, or by
- * machine_reclaim().
+ * machine_reclaim(). The exception is what was attached to the machine: taken
+ * from all spaces that show it, and then from the machine, it is forgotten,
+ * and what comes next at its addresses is seen.
  */
 #ifndef KAON_SRC_BACKEND_H
 #define KAON_SRC_BACKEND_H
@@ -108,12 +110,21 @@ struct kaon_backend {
     enum kaon_status (*machine_check)(struct kaon_machine *machine,
                                       struct kaon_error *err);
 
-    /* Makes host memory (page-aligned, outliving the machine; fd is of the
-     * file that it maps) readable for spaces, from physical address *physical
-     * on. Safe while guests run. */
+    /* Makes host memory (page-aligned; fd is of the file that it maps) known
+     * to spaces, to read or to write too, from physical address *physical on.
+     * It must stay until it is detached, or the machine is destroyed. Safe
+     * while guests run. */
     enum kaon_status (*machine_attach)(struct kaon_machine *machine,
                                        const void *memory, int fd,
-                                       uint64_t size, uint64_t *physical,
+                                       uint64_t size, bool writable,
+                                       uint64_t *physical,
+                                       struct kaon_error *err);
+
+    /* Takes it from the machine, which forgets all translations to it. No
+     * space shows it any more: space_unmap(), or the space is gone. Safe while
+     * guests run. On failure it is attached still, and must stay. */
+    enum kaon_status (*machine_detach)(struct kaon_machine *machine,
+                                       uint64_t physical,
                                        struct kaon_error *err);
 
     /* Makes pages of the arena zero, and costs no memory until touched. */
@@ -137,6 +148,11 @@ struct kaon_backend {
                                   struct kaon_space space, uint64_t address,
                                   uint64_t physical, uint64_t pages,
                                   unsigned protection, struct kaon_error *err);
+
+    /* Shows nothing there any more. For what is attached to the machine, and
+     * to be detached before a guest runs in the space again. */
+    void (*space_unmap)(struct kaon_machine *machine, struct kaon_space space,
+                        uint64_t address, uint64_t pages);
 
     /* What a guest address shows: false if nothing. */
     bool (*space_look)(struct kaon_machine *machine, struct kaon_space space,

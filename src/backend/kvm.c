@@ -6,8 +6,8 @@
  * of all spaces (through paging_x86_64.c). Never makes a system call in enter
  * or resume but KVM_RUN, nor any at all in the space functions.
  *
- * The arena is the first memslot; each attached memory is one more, read-only,
- * at the next free place. All machines' base space shows the gate and, to
+ * The arena is the first memslot; each attached memory is one more, where there
+ * is room behind it. All machines' base space shows the gate and, to
  * CPL 0 only, the vCPUs' system pages; every other space grows from it.
  */
 #include <errno.h>
@@ -42,6 +42,13 @@
 
 #define MSR_LSTAR 0xc0000082u
 
+/* Memory that is a memslot; or a number that waits for one. */
+struct attachment {
+    struct attachment *next;
+    uint64_t physical, size;
+    uint32_t slot;
+};
+
 struct kvm_machine {
     struct kaon_machine machine;
     struct kaon_arena arena;
@@ -52,8 +59,10 @@ struct kvm_machine {
     unsigned char *system_pages;        /* by index of vCPU */
     struct kaon_kick kick;
     pthread_mutex_t lock; /* guards the rest, and edits of the base space */
+    struct attachment *attached; /* by physical address */
+    struct attachment *spare;    /* whose slots are free */
     uint32_t next_slot;
-    uint64_t next_physical;
+    uint64_t attach_from;        /* physical: what is below is the arena's */
     uint32_t next_vcpu; /* KVM never gives a number twice, closed or not */
 };
 
@@ -321,7 +330,7 @@ static enum kaon_status machine_create(struct kaon_machine **out,
     m->machine.backend = &kaon__backend_kvm;
     m->machine.arena = &m->arena;
     m->next_slot = ARENA_SLOT + 1;
-    m->next_physical =
+    m->attach_from =
         (ARENA_PHYSICAL + config->memory_bytes + ATTACH_ALIGN - 1) &
         -ATTACH_ALIGN;
 
@@ -361,10 +370,22 @@ static enum kaon_status machine_check(struct kaon_machine *machine,
                       "new sandboxes in the child");
 }
 
+static void free_attachments(struct attachment *list)
+{
+    while (list) {
+        struct attachment *attachment = list;
+
+        list = attachment->next;
+        free(attachment);
+    }
+}
+
 static void machine_destroy(struct kaon_machine *machine)
 {
     struct kvm_machine *m = kvm_machine(machine);
 
+    free_attachments(m->attached);
+    free_attachments(m->spare);
     kaon__kick_finish(&m->kick);
     close(m->vm);
     munmap(m->arena.base, m->arena.size);
@@ -373,24 +394,117 @@ static void machine_destroy(struct kaon_machine *machine)
     free(m);
 }
 
+/* The first place between what is attached that is large enough: where in the
+ * list it is, and its physical address. */
+static struct attachment **find_room(struct kvm_machine *m, uint64_t size,
+                                     uint64_t *physical)
+{
+    struct attachment **at = &m->attached;
+
+    *physical = m->attach_from;
+    while (*at && (*at)->physical - *physical < size) {
+        *physical = (*at)->physical + (*at)->size;
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+/* With a slot's number, in no list. */
+static struct attachment *take_attachment(struct kvm_machine *m)
+{
+    struct attachment *attachment = m->spare;
+
+    if (attachment) {
+        m->spare = attachment->next;
+        return attachment;
+    }
+    attachment = calloc(1, sizeof *attachment);
+    if (attachment)
+        attachment->slot = m->next_slot++;
+    return attachment;
+}
+
+static void spare_attachment(struct kvm_machine *m,
+                             struct attachment *attachment)
+{
+    attachment->next = m->spare;
+    m->spare = attachment;
+}
+
+/* The lock is held. */
+static enum kaon_status attach(struct kvm_machine *m, const void *memory,
+                               uint64_t size, uint32_t flags,
+                               uint64_t *physical, struct kaon_error *err)
+{
+    uint64_t room = (size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
+    struct attachment **at = find_room(m, room, physical);
+    struct attachment *attachment;
+
+    if (room > facts.cpu.physical_end ||
+        *physical > facts.cpu.physical_end - room)
+        return kaon__fail(err, KAON_ENOMEM,
+                          "the domain's VM has no place for %llu MiB more: its "
+                          "CPU addresses %llu GiB",
+                          (unsigned long long)size >> 20,
+                          (unsigned long long)facts.cpu.physical_end >> 30);
+    attachment = take_attachment(m);
+    if (!attachment)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a memslot");
+    if (set_slot(m, attachment->slot, *physical, memory, size, flags) < 0) {
+        enum kaon_status status = fail_kvm(err, "one more memslot");
+
+        spare_attachment(m, attachment);
+        return status;
+    }
+    attachment->physical = *physical;
+    attachment->size = room;
+    attachment->next = *at;
+    *at = attachment;
+    return KAON_OK;
+}
+
 static enum kaon_status machine_attach(struct kaon_machine *machine,
                                        const void *memory, int fd,
-                                       uint64_t size, uint64_t *physical,
+                                       uint64_t size, bool writable,
+                                       uint64_t *physical,
+                                       struct kaon_error *err)
+{
+    struct kvm_machine *m = kvm_machine(machine);
+    enum kaon_status status;
+    uint64_t found;
+
+    (void)fd;
+    pthread_mutex_lock(&m->lock);
+    status =
+        attach(m, memory, size, writable ? 0 : KVM_MEM_READONLY, &found, err);
+    if (!status)
+        *physical = found;
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
+/*
+ * When a memslot goes, KVM drops what any vCPU and any shadow table knows of
+ * it, and more, while others run. So its place may serve for something else.
+ */
+static enum kaon_status machine_detach(struct kaon_machine *machine,
+                                       uint64_t physical,
                                        struct kaon_error *err)
 {
     struct kvm_machine *m = kvm_machine(machine);
     enum kaon_status status = KAON_OK;
-
-    (void)fd;
+    struct attachment **at, *attachment;
 
     pthread_mutex_lock(&m->lock);
-    if (set_slot(m, m->next_slot, m->next_physical, memory, size,
-                 KVM_MEM_READONLY) < 0) {
-        status = fail_kvm(err, "a memslot for an image");
+    at = &m->attached;
+    while ((*at)->physical != physical)
+        at = &(*at)->next;
+    attachment = *at;
+    if (set_slot(m, attachment->slot, physical, NULL, 0, 0) < 0) {
+        status = fail_kvm(err, "to take a memslot away");
     } else {
-        *physical = m->next_physical;
-        m->next_slot++;
-        m->next_physical += (size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
+        *at = attachment->next;
+        spare_attachment(m, attachment);
     }
     pthread_mutex_unlock(&m->lock);
     return status;
@@ -457,6 +571,12 @@ static enum kaon_status space_map(struct kaon_machine *machine,
                           protection, false))
         return fail_arena(err);
     return KAON_OK;
+}
+
+static void space_unmap(struct kaon_machine *machine, struct kaon_space space,
+                        uint64_t address, uint64_t pages)
+{
+    kaon__paging_unmap(machine->arena, space.root, address, pages);
 }
 
 static bool space_look(struct kaon_machine *machine, struct kaon_space space,
@@ -804,10 +924,12 @@ const struct kaon_backend kaon__backend_kvm = {
     .machine_destroy = machine_destroy,
     .machine_check = machine_check,
     .machine_attach = machine_attach,
+    .machine_detach = machine_detach,
     .discard = discard,
     .machine_reclaim = machine_reclaim,
     .space_create = space_create,
     .space_map = space_map,
+    .space_unmap = space_unmap,
     .space_look = space_look,
     .space_seal = space_seal,
     .space_destroy = space_destroy,

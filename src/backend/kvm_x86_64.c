@@ -53,6 +53,9 @@ _Static_assert(KAON_GATE_PORT + 4 <= KAON_KVM_FAULT_PORT, "ports are apart");
 /* A CPU without APIC changes has this base; KVM wants it back. */
 #define APIC_BASE 0xfee00900u
 
+/* Each CPU with 64-bit mode has as many address lines. */
+#define PHYSICAL_BITS_LEAST 36
+
 static void put(unsigned char *at, uint64_t value, size_t size)
 {
     memcpy(at, &value, size);
@@ -89,7 +92,11 @@ void kaon__kvm_cpu_learn(struct kaon_kvm_cpu *cpu)
     const struct kvm_cpuid_entry2 *features = leaf(cpu, 1, 0);
     const struct kvm_cpuid_entry2 *extended = leaf(cpu, 7, 0);
     const struct kvm_cpuid_entry2 *states = leaf(cpu, 0xd, 0);
+    const struct kvm_cpuid_entry2 *sizes = leaf(cpu, 0x80000008, 0);
 
+    cpu->physical_end = UINT64_C(1) << PHYSICAL_BITS_LEAST;
+    if (sizes && (sizes->eax & 0xff) > PHYSICAL_BITS_LEAST)
+        cpu->physical_end = UINT64_C(1) << (sizes->eax & 0x3f);
     cpu->cr4 = CR4_BASE;
     cpu->xcr0 = 0;
     cpu->tcg = runs_on_tcg();

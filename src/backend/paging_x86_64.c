@@ -123,6 +123,39 @@ bool kaon__paging_map(struct kaon_arena *arena, uint64_t root, uint64_t address,
     return true;
 }
 
+/* The leaf table of an address, if all tables on the way there are owned. */
+static uint64_t *owned_leaf_table(struct kaon_arena *arena, uint64_t root,
+                                  uint64_t address)
+{
+    uint64_t *table = table_at(arena, root);
+
+    for (int level = TOP_LEVEL; level > LEAF_LEVEL; level--) {
+        uint64_t entry = table[index_of(address, level)];
+
+        if (!(entry & ENTRY_OWNED))
+            return NULL;
+        table = table_at(arena, entry);
+    }
+    return table;
+}
+
+void kaon__paging_unmap(struct kaon_arena *arena, uint64_t root,
+                        uint64_t address, uint64_t pages)
+{
+    while (pages) {
+        uint64_t *table = owned_leaf_table(arena, root, address);
+        unsigned index = index_of(address, LEAF_LEVEL);
+        uint64_t count = ENTRIES - index;
+
+        if (count > pages)
+            count = pages;
+        if (table)
+            memset(&table[index], 0, count * sizeof *table);
+        address += count * KAON_PAGE_SIZE;
+        pages -= count;
+    }
+}
+
 bool kaon__paging_look(const struct kaon_arena *arena, uint64_t root,
                        uint64_t address, uint64_t *physical,
                        unsigned *protection)

@@ -13,6 +13,8 @@
  * present entry goes unnoticed. So tables only change in ways that a guest's
  * own fault makes KVM read again (absent to present, read-only to a writable
  * copy), and a table's page becomes nothing else before machine_reclaim().
+ * Entries are cleared only for memory that is then detached: deleting its
+ * memslot makes KVM forget what it read from any table.
  */
 #ifndef KAON_SRC_BACKEND_PAGING_X86_64_H
 #define KAON_SRC_BACKEND_PAGING_X86_64_H
@@ -32,6 +34,11 @@ uint64_t kaon__paging_create(struct kaon_arena *arena, uint64_t parent);
 bool kaon__paging_map(struct kaon_arena *arena, uint64_t root, uint64_t address,
                       uint64_t physical, uint64_t pages, unsigned protection,
                       bool supervisor);
+
+/* Clears the entries of `pages` pages, as far as the space owns their tables,
+ * which it keeps. */
+void kaon__paging_unmap(struct kaon_arena *arena, uint64_t root,
+                        uint64_t address, uint64_t pages);
 
 /* What an address shows the guest; false if nothing. */
 bool kaon__paging_look(const struct kaon_arena *arena, uint64_t root,

@@ -25,13 +25,18 @@
 #define ATTACHED_MAX 64
 #define PAGE_FAULT 14
 
+struct attached {
+    const void *memory; /* NULL: none */
+    bool writable;
+    bool unmapped; /* some space showed it, and must not run before it goes */
+};
+
 struct scripted_machine {
     struct kaon_machine machine;
     struct kaon_arena arena;
     kaon_scripted_player player;
     void *user;
-    const void *attached[ATTACHED_MAX];
-    unsigned attached_count;
+    struct attached attached[ATTACHED_MAX];
 };
 
 struct kaon_vcpu {
@@ -86,18 +91,39 @@ static void machine_destroy(struct kaon_machine *machine)
 
 static enum kaon_status machine_attach(struct kaon_machine *machine,
                                        const void *memory, int fd,
-                                       uint64_t size, uint64_t *physical,
+                                       uint64_t size, bool writable,
+                                       uint64_t *physical,
                                        struct kaon_error *err)
 {
     struct scripted_machine *m = scripted(machine);
+    unsigned i = 0;
 
     (void)fd;
-
     assert(size <= ATTACH_STEP);
-    if (m->attached_count == ATTACHED_MAX)
-        return kaon__fail(err, KAON_EBACKEND, "no room for one more image");
-    *physical = ATTACH_PHYSICAL + m->attached_count * ATTACH_STEP;
-    m->attached[m->attached_count++] = memory;
+    while (i < ATTACHED_MAX && m->attached[i].memory)
+        i++;
+    if (i == ATTACHED_MAX)
+        return kaon__fail(err, KAON_EBACKEND, "no room to attach more");
+    *physical = ATTACH_PHYSICAL + i * ATTACH_STEP;
+    m->attached[i] = (struct attached){ memory, writable, false };
+    return KAON_OK;
+}
+
+static struct attached *attached_at(struct scripted_machine *m,
+                                    uint64_t physical)
+{
+    uint64_t i = (physical - ATTACH_PHYSICAL) / ATTACH_STEP;
+
+    assert(i < ATTACHED_MAX && m->attached[i].memory);
+    return &m->attached[i];
+}
+
+static enum kaon_status machine_detach(struct kaon_machine *machine,
+                                       uint64_t physical,
+                                       struct kaon_error *err)
+{
+    (void)err;
+    *attached_at(scripted(machine), physical) = (struct attached){ 0 };
     return KAON_OK;
 }
 
@@ -144,6 +170,13 @@ static bool space_look(struct kaon_machine *machine, struct kaon_space space,
                              protection);
 }
 
+/* A guest may have run in it: told by the root's last entry, which is not
+ * present, and of an address that no guest has. */
+static uint64_t *seal_of(struct kaon_machine *machine, struct kaon_space space)
+{
+    return (uint64_t *)kaon__arena_at(machine->arena, space.root) + 511;
+}
+
 /* Only absent to present, or read-only to writable. Once more is no change. */
 static void check_growth(struct kaon_machine *machine, struct kaon_space space,
                          uint64_t address, uint64_t physical, uint64_t pages,
@@ -159,7 +192,11 @@ static void check_growth(struct kaon_machine *machine, struct kaon_space space,
         bool present = space_look(machine, space, address + i * KAON_PAGE_SIZE,
                                   &old, &before);
 
-        assert(!present ||
+        assert(physical < ATTACH_PHYSICAL ||
+               (!attached_at(scripted(machine), physical)->unmapped &&
+                (!(protection & KAON_PROTECT_WRITE) ||
+                 attached_at(scripted(machine), physical)->writable)));
+        assert(!present || !*seal_of(machine, space) ||
                (old == physical + i * KAON_PAGE_SIZE && before == protection) ||
                (!(before & KAON_PROTECT_WRITE) &&
                 protection & KAON_PROTECT_WRITE));
@@ -179,13 +216,26 @@ static enum kaon_status space_map(struct kaon_machine *machine,
     return KAON_OK;
 }
 
+static void space_unmap(struct kaon_machine *machine, struct kaon_space space,
+                        uint64_t address, uint64_t pages)
+{
+    uint64_t physical;
+    unsigned protection;
+
+    for (uint64_t i = 0; i < pages; i++)
+        if (space_look(machine, space, address + i * KAON_PAGE_SIZE, &physical,
+                       &protection))
+            attached_at(scripted(machine), physical)->unmapped = true;
+    kaon__paging_unmap(machine->arena, space.root, address, pages);
+}
+
 static enum kaon_status space_seal(struct kaon_machine *machine,
                                    struct kaon_space space,
                                    struct kaon_error *err)
 {
-    (void)machine;
     (void)err;
     assert(space.root);
+    *seal_of(machine, space) = 2;
     return KAON_OK;
 }
 
@@ -228,6 +278,8 @@ static enum kaon_status play(struct kaon_vcpu *vcpu, struct kaon_exit *exit,
     enum kaon_status status = KAON_OK;
 
     assert(vcpu->bound);
+    for (unsigned i = 0; i < ATTACHED_MAX; i++)
+        assert(!m->attached[i].unmapped);
     *exit = (struct kaon_exit){ 0 };
     if (atomic_load(&vcpu->kicked))
         exit->kind = KAON_EXIT_KICKED;
@@ -324,7 +376,8 @@ void *kaon__scripted_at(const struct kaon_scripted_guest *guest,
     if (physical < ATTACH_PHYSICAL)
         return (unsigned char *)kaon__arena_at(&m->arena, physical) + within;
     physical -= ATTACH_PHYSICAL;
-    return (unsigned char *)(uintptr_t)m->attached[physical / ATTACH_STEP] +
+    return (unsigned char *)(uintptr_t)m->attached[physical / ATTACH_STEP]
+               .memory +
            physical % ATTACH_STEP + within;
 }
 
@@ -376,10 +429,12 @@ const struct kaon_backend kaon__backend_scripted = {
     .machine_destroy = machine_destroy,
     .machine_check = machine_check,
     .machine_attach = machine_attach,
+    .machine_detach = machine_detach,
     .discard = discard,
     .machine_reclaim = machine_reclaim,
     .space_create = space_create,
     .space_map = space_map,
+    .space_unmap = space_unmap,
     .space_look = space_look,
     .space_seal = space_seal,
     .space_destroy = space_destroy,

@@ -25,6 +25,9 @@
 #define VCPUS_DEFAULT 64
 #define VCPUS_MAX 256
 
+/* Images and snapshots that a domain gathers before it looks which are gone. */
+#define VIEWS_MANY 64
+
 /* Far from SIGRTMIN, which programs reach for first, and below glibc's and
  * valgrind's favourites at the other end. */
 #define KICK_SIGNAL_DEFAULT (SIGRTMIN + 7)
@@ -107,6 +110,7 @@ static enum kaon_status create(struct kaon_domain **out,
         goto free_slots;
     domain->opts = *opts;
     domain->shared = shared;
+    domain->view_limit = VIEWS_MANY;
     atomic_init(&domain->references, 1);
     pthread_mutex_init(&domain->lock, NULL);
     *out = domain;
@@ -284,6 +288,7 @@ find_view(struct kaon_domain *domain, struct kaon_view **out,
             return status;
         view->next = domain->views;
         domain->views = view;
+        domain->view_count++;
     }
     if (!view->space.root)
         status = kaon__view_show(view, domain->machine, err);
@@ -308,12 +313,33 @@ static struct kaon_memory *take_spare(struct kaon_view *view,
     return NULL;
 }
 
-static bool has_spares(const struct kaon_domain *domain)
+/* What ended sandboxes left, or showed. */
+static bool has_leftovers(const struct kaon_domain *domain)
 {
     for (const struct kaon_view *view = domain->views; view; view = view->next)
-        if (view->spare)
+        if (view->spare || (view->users == 0 && kaon__view_is_orphan(view)))
             return true;
     return false;
+}
+
+/* Views that show nothing, of what nobody else has. The newest come first: a
+ * snapshot's before its image's, which it is on. */
+static void drop_orphans(struct kaon_domain *domain)
+{
+    struct kaon_view **from = &domain->views;
+
+    while (*from) {
+        struct kaon_view *view = *from;
+
+        if (view->space.root || !kaon__view_is_orphan(view) ||
+            !kaon__view_detach(view, domain->machine)) {
+            from = &view->next;
+            continue;
+        }
+        *from = view->next;
+        domain->view_count--;
+        kaon__view_destroy(view);
+    }
 }
 
 /*
@@ -327,7 +353,7 @@ static bool reclaim(struct kaon_domain *domain,
     unsigned count = atomic_load(&domain->slot_count), lent = 0;
     bool done;
 
-    if (!has_spares(domain))
+    if (!has_leftovers(domain))
         return false;
 
     while (lent < count &&
@@ -341,10 +367,11 @@ static bool reclaim(struct kaon_domain *domain,
     if (!done)
         return false;
     free_spares(domain, kaon__memory_release);
-    /* The newest come first: a snapshot's before its image's. */
+    /* A snapshot's before its image's: the newest come first. */
     for (struct kaon_view *view = domain->views; view; view = view->next)
         if (view->users == 0)
             kaon__view_hide(view, domain->machine);
+    drop_orphans(domain);
     kaon__arena_compact(domain->machine->arena);
     return true;
 }
@@ -358,6 +385,16 @@ bool kaon__domain_make_room(struct kaon_domain *domain,
     made = reclaim(domain, mine);
     pthread_mutex_unlock(&domain->lock);
     return made;
+}
+
+/* Whoever takes and drops snapshots leaves views: when many have gathered, it
+ * is time to see which are of use. Later, if a guest runs now. */
+static void tidy_up(struct kaon_domain *domain)
+{
+    if (domain->view_count < domain->view_limit)
+        return;
+    reclaim(domain, NULL);
+    domain->view_limit = domain->view_count + VIEWS_MANY;
 }
 
 static enum kaon_status
@@ -389,6 +426,7 @@ enum kaon_status kaon__domain_take_memory(struct kaon_domain *domain,
     enum kaon_status status;
 
     pthread_mutex_lock(&domain->lock);
+    tidy_up(domain);
     status = make_memory(domain, out, image, snapshot, sizes, err);
     if (status == KAON_ENOMEM && reclaim(domain, NULL))
         status = make_memory(domain, out, image, snapshot, sizes, err);

@@ -33,6 +33,7 @@ struct kaon_domain {
 
     pthread_mutex_t lock; /* guards what follows, and making vCPUs */
     struct kaon_view *views;
+    uint64_t view_count, view_limit; /* past that many, to tidy up */
     uint64_t sandboxes;
 };
 

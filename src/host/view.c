@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shows images and snapshots. Owns references to them, and the view's space;
- * the memory is theirs. Everything is read-only here: a page that the guest
- * may write is copied when it is written.
+ * Shows images and snapshots. Owns references to them, attachments and the
+ * view's space; the memory is theirs. Everything is read-only here: a page that
+ * the guest may write is copied when it is written.
  */
 #include "host/view.h"
 
@@ -89,12 +89,25 @@ static enum kaon_status attach(struct kaon_view *view,
 {
     struct kaon_attachment *attachment =
         &view->attachments[view->attachment_count];
+    enum kaon_status status = machine->backend->machine_attach(
+        machine, memory, fd, size, false, &attachment->physical, err);
 
+    if (status)
+        return status;
     attachment->memory = memory;
     attachment->size = size;
     view->attachment_count++;
-    return machine->backend->machine_attach(machine, memory, fd, size,
-                                            &attachment->physical, err);
+    return KAON_OK;
+}
+
+bool kaon__view_detach(struct kaon_view *view, struct kaon_machine *machine)
+{
+    for (; view->attachment_count; view->attachment_count--)
+        if (machine->backend->machine_detach(
+                machine, view->attachments[view->attachment_count - 1].physical,
+                NULL))
+            return false;
+    return true;
 }
 
 /* Where spaces do not grow, a snapshot is copied and nobody sees it here. */
@@ -136,7 +149,9 @@ kaon__view_create(struct kaon_view **out, struct kaon_machine *machine,
     view->base = base;
     status = attach_all(view, machine, err);
     if (status) {
-        kaon__view_destroy(view);
+        /* Else the machine still has what the view must then keep. */
+        if (kaon__view_detach(view, machine))
+            kaon__view_destroy(view);
         return status;
     }
     *out = view;
@@ -148,6 +163,12 @@ void kaon__view_destroy(struct kaon_view *view)
     kaon_snapshot_destroy(view->snapshot);
     kaon_image_destroy(view->image);
     free(view);
+}
+
+bool kaon__view_is_orphan(const struct kaon_view *view)
+{
+    return atomic_load(view->snapshot ? &view->snapshot->references
+                                      : &view->image->references) == 1;
 }
 
 const unsigned char *kaon__view_at(const struct kaon_view *view,

@@ -5,11 +5,13 @@
  * An image's view is its one physical copy, attached to the machine once, and
  * a space that shows it read-only. A snapshot's is the same of its layers, on
  * top of its image's. Sandboxes' spaces grow from a view's, which never
- * changes. Made once for each in a domain, it lives as long as that.
+ * changes. Made once for each in a domain, it lives as long as somebody but the
+ * domain knows the image or snapshot, and then until the domain tidies up.
  */
 #ifndef KAON_SRC_HOST_VIEW_H
 #define KAON_SRC_HOST_VIEW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <kaon/error.h>
 
@@ -44,8 +46,15 @@ enum kaon_status
 kaon__view_create(struct kaon_view **out, struct kaon_machine *machine,
                   struct kaon_image *image, struct kaon_snapshot *snapshot,
                   struct kaon_view *base, struct kaon_error *err);
-/* After the machine: nothing takes an image from that. */
+/* After the machine, or when nothing of it is attached any more. */
 void kaon__view_destroy(struct kaon_view *view);
+
+/* Does nobody know the image or snapshot any more but the view? */
+bool kaon__view_is_orphan(const struct kaon_view *view);
+
+/* Takes a hidden view that is an orphan from the machine, for good. False if
+ * that failed, as it may with the host short of memory: try again. */
+bool kaon__view_detach(struct kaon_view *view, struct kaon_machine *machine);
 
 /* Gives up the space, before machine_reclaim() and with no memory left that
  * grew from it; and makes it again, when base is shown. */

@@ -547,6 +547,35 @@ static void a_guest_can_tell_that_it_was_put_back(void **state)
     }
 }
 
+/* ---- In numbers -------------------------------------------------------- */
+
+/* Each takes memory of the domain, a memslot and a descriptor. */
+static void a_domain_outlives_ten_thousand_snapshots(void **state)
+{
+    unsigned rounds = e2e_scaled(isolation_is_process() ? 300 : 10000);
+    struct kaon_domain *domain = NULL;
+    struct kaon_sandbox *origin = e2e_sandbox("memory", NULL);
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    ASSERT_OK(kaon_domain_create(
+        &domain, KAON_DOMAIN_OPTS(.memory_bytes = isolation_memory(8 << 20)),
+        &err));
+    for (uint32_t i = 0; i < rounds; i++) {
+        struct kaon_snapshot *snapshot;
+        struct kaon_sandbox *made;
+
+        write_page(origin, i % 64, i);
+        snapshot = take(origin);
+        made = create_from(snapshot, domain);
+        kaon_snapshot_destroy(snapshot);
+        assert_int_equal(read_page(made, i % 64), i);
+        kaon_sandbox_destroy(made);
+    }
+    kaon_sandbox_destroy(origin);
+    kaon_domain_destroy(domain);
+}
+
 /* ---- Limits ------------------------------------------------------------ */
 
 static void null_is_refused_or_fine(void **state)
@@ -594,4 +623,5 @@ TESTS_NEED_KVM(TEST_ROW(10, the_old_value_is_back),
                TEST(what_one_writes_the_others_do_not_see),
                TEST(equal_sandboxes_draw_other_numbers),
                TEST(a_guest_can_tell_that_it_was_put_back),
+               TEST_LIMIT(300, a_domain_outlives_ten_thousand_snapshots),
                TEST(null_is_refused_or_fine))

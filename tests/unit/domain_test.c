@@ -347,6 +347,114 @@ static void a_domain_shows_several_images(void **state)
     play_end(&play);
 }
 
+/* ---- What nobody knows any more ---------------------------------------- */
+
+/* Writes a page of data. */
+static enum kaon_status writes(struct kaon_scripted_guest *guest,
+                               struct kaon_exit *exit, void *user)
+{
+    unsigned char *at = play_touch(guest, exit, ELF_DATA, KAON_ACCESS_WRITE);
+
+    (void)user;
+    if (!at)
+        return KAON_OK;
+    ++*at;
+    return play_return_void(guest, exit);
+}
+
+/* A sandbox from a snapshot that has a layer of its own. */
+static struct kaon_sandbox *go_on(struct play *play,
+                                  struct kaon_snapshot **snapshot)
+{
+    struct kaon_sandbox *made;
+
+    play_call(play, KAON_RETURNED, "nothing", KAON_NO_ARGS);
+    if (kaon_snapshot_take(snapshot, play->sandbox, &play->err) ||
+        kaon_sandbox_create_from(
+            &made, *snapshot,
+            KAON_SANDBOX_OPTS(.domain = play->domain,
+                              .host_functions = play->functions),
+            &play->err))
+        fail_msg("%s", play->err.text);
+    return made;
+}
+
+/* The machine has room to attach 64 memories, and a view takes at least 3
+ * pages of the 2 MiB. */
+static void ten_thousand_snapshots_come_and_go_in_a_domain(void **state)
+{
+    struct play play = { .guest = writes, .memory_bytes = 2 << 20 };
+    struct kaon_snapshot *kept, *snapshot;
+    struct kaon_sandbox *made;
+
+    (void)state;
+    play_begin(&play);
+    kaon_sandbox_destroy(go_on(&play, &kept));
+    for (unsigned i = 0; i < 10000; i++) {
+        made = go_on(&play, &snapshot);
+        kaon_snapshot_destroy(snapshot);
+        kaon_sandbox_destroy(made);
+        assert_in_range(play.domain->view_count, 2, 128);
+    }
+    /* What somebody has is shown still, or again. */
+    if (kaon_sandbox_create_from(
+            &made, kept,
+            KAON_SANDBOX_OPTS(.domain = play.domain,
+                              .host_functions = play.functions),
+            &play.err))
+        fail_msg("%s", play.err.text);
+    kaon_sandbox_destroy(made);
+    kaon_snapshot_destroy(kept);
+    play_end(&play);
+}
+
+static void thousands_of_images_come_and_go_in_a_domain(void **state)
+{
+    struct play play = { .memory_bytes = 2 << 20 };
+
+    (void)state;
+    play_begin(&play);
+    for (unsigned i = 0; i < 3000; i++) {
+        struct kaon_image *mine = play.image;
+        struct kaon_sandbox *made;
+
+        play.image = play_image(0, 0);
+        made = play_sandbox(&play);
+        kaon_image_destroy(play.image);
+        kaon_sandbox_destroy(made);
+        play.image = mine;
+        assert_in_range(play.domain->view_count, 1, 128);
+    }
+    play_end(&play);
+}
+
+/* A view of what somebody uses stays: here each sandbox lives on. */
+static void what_is_in_use_is_not_tidied_up(void **state)
+{
+    struct play play = { .guest = writes };
+    struct kaon_snapshot *snapshots[50];
+    struct kaon_sandbox *made[50];
+    struct kaon_outcome out;
+
+    (void)state;
+    play_begin(&play);
+    for (unsigned i = 0; i < 50; i++)
+        made[i] = go_on(&play, &snapshots[i]);
+    for (unsigned i = 0; i < 50; i++)
+        kaon_snapshot_destroy(snapshots[i]);
+    assert_true(kaon__domain_make_room(play.domain, NULL) == false);
+    for (unsigned i = 0; i < 50; i++) {
+        assert_int_equal(
+            kaon_call(made[i], &out, "nothing", KAON_NO_ARGS, NULL, NULL),
+            KAON_OK);
+        kaon_sandbox_destroy(made[i]);
+    }
+    assert_true(kaon__domain_make_room(play.domain, NULL));
+    /* The image's, and that of the state which play.sandbox is in. */
+    assert_int_equal(play.domain->view_count, 2);
+    play_end(&play);
+}
+
 /* clang-format off */
 TESTS(
     TEST(options_out_of_range_are_refused_by_name),
@@ -361,4 +469,7 @@ TESTS(
     TEST(what_fits_nobody_is_reclaimed_when_the_domain_is_full),
     TEST(a_domain_that_is_full_says_so),
     TEST(a_domain_shows_several_images),
+    TEST(ten_thousand_snapshots_come_and_go_in_a_domain),
+    TEST(thousands_of_images_come_and_go_in_a_domain),
+    TEST(what_is_in_use_is_not_tidied_up),
 )

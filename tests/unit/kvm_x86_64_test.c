@@ -268,17 +268,21 @@ static void a_cpu_is_used_as_far_as_kvm_offers_it(void **state)
     kaon__kvm_cpu_learn(cpu);
     assert_int_equal(cpu->cr4, 0x620);
     assert_int_equal(cpu->xcr0, 0);
+    assert_int_equal(cpu->physical_end, UINT64_C(1) << 36);
 
-    cpu->cpuid.head.nent = 3;
+    cpu->cpuid.head.nent = 4;
     cpu->cpuid.head.entries[0] =
         (struct kvm_cpuid_entry2){ .function = 1, .ecx = 1u << 26 };
     cpu->cpuid.head.entries[1] =
         (struct kvm_cpuid_entry2){ .function = 7, .ebx = 1 };
     cpu->cpuid.head.entries[2] =
         (struct kvm_cpuid_entry2){ .function = 0xd, .eax = 0x2ff };
+    cpu->cpuid.head.entries[3] =
+        (struct kvm_cpuid_entry2){ .function = 0x80000008, .eax = 0x3028 };
     kaon__kvm_cpu_learn(cpu);
     assert_int_equal(cpu->cr4, 0x620 | 1 << 16 | 1 << 18);
     assert_int_equal(cpu->xcr0, 0xe7); /* without PKRU: not a guest's */
+    assert_int_equal(cpu->physical_end, UINT64_C(1) << 40);
 }
 
 /* clang-format off */

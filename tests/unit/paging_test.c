@@ -218,6 +218,38 @@ static void a_grandchild_owns_nothing_of_a_child(void **state)
     end(&arena);
 }
 
+static void what_is_unmapped_is_gone_and_its_tables_stay(void **state)
+{
+    const uint64_t at = 0x40000000 - 3 * PAGE;
+    struct kaon_arena arena;
+    uint64_t parent, child, used;
+
+    (void)state;
+    begin(&arena, ARENA_PAGES);
+    parent = kaon__paging_create(&arena, 0);
+    map(&arena, parent, 0x400000, FRAMES, 2, KAON_PROTECT_READ);
+    child = kaon__paging_create(&arena, parent);
+    map(&arena, child, at, FRAMES, 1030, KAON_PROTECT_READ);
+    used = pages_used(&arena);
+    kaon__paging_unmap(&arena, child, at + PAGE, 1028);
+    expect(&arena, child, at, FRAMES, KAON_PROTECT_READ);
+    for (uint64_t i = 1; i < 1029; i++)
+        expect_nothing(&arena, child, at + i * PAGE);
+    expect(&arena, child, at + 1029 * PAGE, FRAMES + 1029 * PAGE,
+           KAON_PROTECT_READ);
+    assert_int_equal(pages_used(&arena), used);
+    map(&arena, child, at + PAGE, FRAMES, 1028, KAON_PROTECT_WRITE);
+    expect(&arena, child, at + 5 * PAGE, FRAMES + 4 * PAGE, KAON_PROTECT_WRITE);
+    assert_int_equal(pages_used(&arena), used);
+    /* What a space shares is not its own to clear; what is not there is fine. */
+    kaon__paging_unmap(&arena, child, 0x400000, 2);
+    expect(&arena, child, 0x400000, FRAMES, KAON_PROTECT_READ);
+    kaon__paging_unmap(&arena, child, UINT64_C(1) << 40, 5000);
+    kaon__paging_destroy(&arena, child);
+    kaon__paging_destroy(&arena, parent);
+    end(&arena);
+}
+
 static void a_full_arena_ends_a_mapping_and_breaks_nothing(void **state)
 {
     struct kaon_arena arena;
@@ -441,6 +473,7 @@ TESTS(
     TEST(a_child_shows_its_parents_pages_with_one_table),
     TEST(a_childs_changes_are_its_own),
     TEST(a_grandchild_owns_nothing_of_a_child),
+    TEST(what_is_unmapped_is_gone_and_its_tables_stay),
     TEST(a_full_arena_ends_a_mapping_and_breaks_nothing),
     TEST(spaces_are_what_a_simple_model_says),
     TEST(a_guest_reaches_no_table_and_no_system_page),

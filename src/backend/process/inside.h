@@ -81,7 +81,11 @@ enum kaon_status kaon__process_machine_check(struct kaon_machine *machine,
                                              struct kaon_error *err);
 enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
                                               const void *memory, int fd,
-                                              uint64_t size, uint64_t *physical,
+                                              uint64_t size, bool writable,
+                                              uint64_t *physical,
+                                              struct kaon_error *err);
+enum kaon_status kaon__process_machine_detach(struct kaon_machine *machine,
+                                              uint64_t physical,
                                               struct kaon_error *err);
 void kaon__process_discard(struct kaon_machine *machine, uint64_t physical,
                            uint64_t pages);
@@ -105,6 +109,9 @@ enum kaon_status kaon__process_space_map(struct kaon_machine *machine,
                                          uint64_t address, uint64_t physical,
                                          uint64_t pages, unsigned protection,
                                          struct kaon_error *err);
+void kaon__process_space_unmap(struct kaon_machine *machine,
+                               struct kaon_space handle, uint64_t address,
+                               uint64_t pages);
 bool kaon__process_space_look(struct kaon_machine *machine,
                               struct kaon_space space, uint64_t address,
                               uint64_t *physical, unsigned *protection);
@@ -120,6 +127,10 @@ void kaon__process_space_destroy(struct kaon_machine *machine,
 enum kaon_status kaon__process_launch(struct process_machine *m,
                                       struct process_space *space,
                                       struct kaon_error *err);
+
+/* Can a process map all that the space shows? */
+bool kaon__process_fits(struct process_machine *m,
+                        const struct process_space *space);
 
 /* Kills it, if there is one, and waits until it is gone. */
 void kaon__process_end(struct process_space *space);

@@ -4,7 +4,7 @@
  * with the host.
  *
  * Owns the memfd that is the arena, and the gate page in it; counts as a user
- * of the zygote. Borrows the files of images. In a child of fork() it owns
+ * of the zygote. Borrows the files of what is attached. In a child of fork() it owns
  * nothing: what is the parent's is left alone.
  */
 #include "backend/process/inside.h"
@@ -194,13 +194,15 @@ void kaon__process_machine_destroy(struct kaon_machine *machine)
 
 enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
                                               const void *memory, int fd,
-                                              uint64_t size, uint64_t *physical,
+                                              uint64_t size, bool writable,
+                                              uint64_t *physical,
                                               struct kaon_error *err)
 {
     struct process_machine *m = process_machine(machine);
     struct attached *attached;
 
     (void)memory;
+    (void)writable; /* as it is mapped */
     pthread_mutex_lock(&m->lock);
     attached = realloc(m->attached, (m->attached_count + 1) * sizeof *attached);
     if (attached) {
@@ -213,6 +215,23 @@ enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
     pthread_mutex_unlock(&m->lock);
     if (!attached)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for an image");
+    return KAON_OK;
+}
+
+/* Physical addresses are no more than names here: none is used again. */
+enum kaon_status kaon__process_machine_detach(struct kaon_machine *machine,
+                                              uint64_t physical,
+                                              struct kaon_error *err)
+{
+    struct process_machine *m = process_machine(machine);
+    unsigned i = 0;
+
+    (void)err;
+    pthread_mutex_lock(&m->lock);
+    while (m->attached[i].physical != physical)
+        i++;
+    m->attached[i] = m->attached[--m->attached_count];
+    pthread_mutex_unlock(&m->lock);
     return KAON_OK;
 }
 

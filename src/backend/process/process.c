@@ -110,6 +110,14 @@ static bool fill_request(struct process_machine *m, struct request *request,
     return fits && witness >= 0;
 }
 
+bool kaon__process_fits(struct process_machine *m,
+                        const struct process_space *space)
+{
+    struct request request;
+
+    return fill_request(m, &request, space);
+}
+
 static enum kaon_status fail_ready(const struct process_space *space, bool gone,
                                    struct kaon_error *err)
 {

@@ -3,8 +3,9 @@
  * Spaces of the process backend: what a process is to map.
  *
  * Owns the list of maps and the pages of the process's control page and signal
- * stack. Sealing makes the process, which maps all of it and then never
- * changes.
+ * stack. Sealing makes the process, which maps all of it. A process never
+ * changes what it maps: when the list changes, it ends, and the next call gets
+ * another.
  */
 #include "backend/process/inside.h"
 
@@ -14,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "backend/process/spawn.h"
 #include "host/error.h"
 
 enum kaon_status kaon__process_space_create(struct kaon_machine *machine,
@@ -74,15 +76,37 @@ void kaon__process_space_destroy(struct kaon_machine *machine,
         kaon__process_space_free(process_machine(machine), space_of(space));
 }
 
+static bool is_sealed(const struct process_space *space)
+{
+    return space->control;
+}
+
+/* Its process maps something else than the space shows now. */
+static void retire(struct process_machine *m, struct process_space *space)
+{
+    if (!is_sealed(space) || !kaon__process_is_mine(m))
+        return;
+    kaon__process_end(space);
+    atomic_store(&space->killed, true);
+}
+
+static enum kaon_status fail_maps(struct kaon_error *err)
+{
+    return kaon__fail(err, KAON_EBACKEND,
+                      "a sandbox's process maps %d memories in %d pieces at "
+                      "most, image and mappings together: unmap something",
+                      KAON_SPAWN_MEMORIES, KAON_SPAWN_MAPS);
+}
+
 enum kaon_status kaon__process_space_map(struct kaon_machine *machine,
                                          struct kaon_space handle,
                                          uint64_t address, uint64_t physical,
                                          uint64_t pages, unsigned protection,
                                          struct kaon_error *err)
 {
+    struct process_machine *m = process_machine(machine);
     struct process_space *space = space_of(handle);
 
-    (void)machine;
     if (space->map_count == space->map_room) {
         unsigned room = space->map_room ? 2 * space->map_room : 4;
         struct map *maps = realloc(space->maps, room * sizeof *maps);
@@ -94,7 +118,30 @@ enum kaon_status kaon__process_space_map(struct kaon_machine *machine,
     }
     space->maps[space->map_count++] =
         (struct map){ address, physical, pages, protection };
+    if (is_sealed(space) && !kaon__process_fits(m, space)) {
+        space->map_count--;
+        return fail_maps(err);
+    }
+    retire(m, space);
     return KAON_OK;
+}
+
+void kaon__process_space_unmap(struct kaon_machine *machine,
+                               struct kaon_space handle, uint64_t address,
+                               uint64_t pages)
+{
+    struct process_space *space = space_of(handle);
+    unsigned kept = 0;
+
+    /* First the process: what it had is nobody's business then. */
+    retire(process_machine(machine), space);
+    for (unsigned i = 0; i < space->map_count; i++) {
+        const struct map *map = &space->maps[i];
+
+        if (map->address - address >= pages * KAON_PAGE_SIZE)
+            space->maps[kept++] = *map;
+    }
+    space->map_count = kept;
 }
 
 /* The newest map that shows an address, the parent's after its own. */

@@ -14,7 +14,7 @@
 #define KAON_ZYGOTE_HOST 4   /* a pidfd of the host */
 
 #define KAON_SPAWN_MAPS 64
-#define KAON_SPAWN_MEMORIES 8
+#define KAON_SPAWN_MEMORIES 32
 
 struct kaon_spawn_map {
     uint64_t address, size, offset; /* in bytes; whole pages */

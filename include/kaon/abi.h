@@ -12,7 +12,8 @@
  * the guest at kaon_guest_info.entry. The guest answers with a RESULT, ERROR
  * or ABORT frame in the same place and leaves through the gate. In between it
  * may leave with HOST_CALL frames; the host answers each in place and lets it
- * go on. Only one side runs at a time.
+ * go on. Only one side runs at a time. A BATCH is many calls in one entry, and
+ * posted calls are many host calls in one exit.
  *
  * The host trusts none of this: it copies each header and slot once, checks
  * the copy, and uses only the copy. What breaks these rules is a protocol
@@ -86,6 +87,7 @@
 #define KAON_FRAME_HOST_REFUSED 8u /* host: not called: KAON_REFUSED_*, text \
                                     */
 #define KAON_FRAME_REFUSED 9u      /* guest: not called: KAON_REFUSED_*, text */
+#define KAON_FRAME_BATCH 10u       /* host: make these calls; see below */
 
 /*
  * In place of an index into the export or import table: the first slot is a
@@ -104,13 +106,15 @@
 #define KAON_REFUSED_ARGUMENTS 2 /* wrong count or types of arguments */
 #define KAON_REFUSED_TOO_LARGE 3 /* the answer does not fit the exchange */
 
-/* One frame: the header of what crosses. Lives at kaon_mailbox.frame. */
+/* One frame: the header of what crosses. Lives at kaon_mailbox.frame, or in an
+ * array of frames in the exchange: a batch, or posted calls. */
 struct kaon_frame {
     uint32_t kind;      /* KAON_FRAME_* */
     uint32_t function;  /* table index or KAON_FUNCTION_*, in calls; else 0 */
-    uint32_t count;     /* slots; at most KAON_PARAMS_MAX + 1 */
+    uint32_t count;     /* slots; at most KAON_PARAMS_MAX + 1. BATCH: frames */
     int32_t code;       /* of ERROR, ABORT, REFUSED kinds; else 0 */
-    uint32_t slots;     /* offset of the slots, a multiple of 8; 0 if none */
+    uint32_t slots;     /* offset of the slots, a multiple of 8; 0 if none.
+                           BATCH: of the frames, a multiple of 16 */
     uint32_t free_page; /* the answer may use the mailbox page from here ... */
     uint32_t free_area; /* ... and the area from here; multiples of 16 */
     uint32_t reserved;  /* zero */
@@ -132,9 +136,36 @@ struct kaon_slot {
 KAON_STATIC_ASSERT(sizeof(struct kaon_slot) == 16, "wire layout is fixed");
 
 /*
+ * A batch: `count` CALL frames, one after the other in the exchange, with
+ * slots and data behind them. The guest makes the calls in their order, each
+ * on a fresh stack. As soon as one is over, the guest puts its RESULT, ERROR or
+ * REFUSED in place of its CALL, `kind` last, and after the last it leaves with
+ * an empty RESULT. All that these frames refer to stays until then; free_page and
+ * free_area of the frames in the array mean nothing, those of the BATCH say
+ * what is free for all of it. HOST_CALL and ABORT are of the first call whose
+ * frame is still a CALL. Only a guest with KAON_INFO_BATCH is sent one.
+ */
+
+/*
+ * Posted calls: host calls whose answers the guest does not need. It makes an
+ * array of HOST_CALL frames anywhere in the exchange, says here where, and
+ * goes on. At the guest's next exit through the gate, or when its call ends in
+ * any other way, the host runs them in their order, before all else; it sets
+ * `count` to 0 and answers none of them. So that each counts from when it is
+ * complete, `count` is written last.
+ */
+#define KAON_POSTED_MAX 256u
+struct kaon_posted {
+    uint32_t frames; /* offset of the array, a multiple of 16 */
+    uint32_t count;  /* at most KAON_POSTED_MAX; 0 if there are none */
+};
+KAON_STATIC_ASSERT(sizeof(struct kaon_posted) == 8, "wire layout is fixed");
+
+/*
  * The mailbox page. The host fills it before the first entry and gives its
  * address in the first argument register (rdi on x86-64) at each entry. But
- * for the frame and the payload, the host never reads what it wrote here.
+ * for the frame, posted calls and the payload, the host never reads what it
+ * wrote here.
  */
 struct kaon_mailbox {
     uint32_t magic;         /* KAON_MAILBOX_MAGIC */
@@ -149,10 +180,13 @@ struct kaon_mailbox {
     uint64_t seed[4]; /* random, and new with each generation: for generators */
     uint64_t reserved1[5]; /* zero */
     struct kaon_frame frame;
-    uint8_t reserved2[96]; /* zero */
+    struct kaon_posted posted;
+    uint8_t reserved2[88]; /* zero */
     uint8_t payload[KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE];
 };
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, frame) == 128,
+                   "wire layout is fixed");
+KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, posted) == 160,
                    "wire layout is fixed");
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, payload) == KAON_MAILBOX_FREE,
                    "wire layout is fixed");
@@ -181,6 +215,10 @@ KAON_STATIC_ASSERT(sizeof(struct kaon_mailbox) == KAON_MAILBOX_SIZE,
  * host refuses such a name before entering.
  */
 #define KAON_INFO_DYNAMIC 1u
+
+/* The guest takes BATCH frames. One without this flag is called once for each
+ * call of a batch. */
+#define KAON_INFO_BATCH 2u
 
 struct kaon_guest_info {
     uint64_t magic;       /* KAON_INFO_MAGIC */

@@ -98,6 +98,42 @@ kaon_function_call(struct kaon_sandbox *sandbox, struct kaon_outcome *out,
                    size_t count, const struct kaon_call_opts *opts,
                    struct kaon_error *err);
 
+/* One call of a batch. */
+struct kaon_batch_call {
+    struct kaon_function function;
+    const struct kaon_value *args; /* KAON_ARGS(...) or KAON_NO_ARGS */
+    size_t count;
+};
+
+/**
+ * kaon_call_batch - make several calls in one entry
+ *
+ * The calls run in their order, each as kaon_function_call() would run it, at
+ * the price of one exit. All are checked before the first one runs: if one is
+ * refused, none runs. A call that fails (KAON_GUEST_ERROR, KAON_GUEST_REFUSED)
+ * does not stop the others. One that poisons the sandbox ends the batch: those
+ * before it keep their results, those after it are KAON_NOT_RUN.
+ *
+ * String and bytes results all borrow until the next call. They and the
+ * arguments share the exchange: a result for which there is no room left is
+ * KAON_GUEST_REFUSED. A deadline is for the whole batch.
+ *
+ * A guest that knows no batches (KAON_INFO_BATCH in kaon/abi.h; libkaon-guest
+ * does) is entered once for each call, with the same results.
+ *
+ * Out:     outcomes  of each call, `count` of them. Written only if KAON_OK.
+ * In:      calls, count  functions of the sandbox's image with their
+ *                  arguments; none at all is fine.
+ *          opts    KAON_CALL_OPTS(...), or NULL.
+ * Returns: as kaon_function_call(); err says which call is wrong.
+ *          KAON_ETOOBIG if the calls do not fit the exchange together.
+ * Threads: as for kaon_call().
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status
+kaon_call_batch(struct kaon_sandbox *sandbox, struct kaon_outcome *outcomes,
+                const struct kaon_batch_call *calls, size_t count,
+                const struct kaon_call_opts *opts, struct kaon_error *err);
+
 /**
  * kaon_sandbox_init - run the guest's initialisation now
  *

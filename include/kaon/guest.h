@@ -100,6 +100,28 @@ extern "C" {
 #define KAON_IMPORT(function, ...) \
     KAON__IMPORT(#function, function, __VA_ARGS__)
 
+/**
+ * KAON_IMPORT_POSTED(function, result, parameters...) - the same, for later
+ *
+ * For host functions whose answers the guest does not need, such as logging:
+ * a call is queued, and the host runs it at the guest's next exit, together
+ * with the others and before all else that happens there. An exit that would
+ * have been for each is one for all. Defines
+ *
+ *     static inline int function(parameters...)
+ *
+ * Strings and bytes are copied. The order among posted calls, and with host
+ * calls that are not posted, is kept. What was posted runs, too, if the guest
+ * fails, aborts, faults or is stopped after it. Its result is dropped; that it
+ * failed nobody tells the guest. If the queue is full the call is made at once,
+ * which may end the life of the last host call's result, as any host call.
+ *
+ * Returns: KAON_HOST_OK; KAON_HOST_REFUSED if the arguments do not fit the
+ *          exchange at all (kaon_host_error() says so).
+ */
+#define KAON_IMPORT_POSTED(function, ...) \
+    KAON__IMPORT_POSTED(#function, function, __VA_ARGS__)
+
 /* What became of a host call. A guest goes on after each of them. */
 #define KAON_HOST_OK 0      /* the result is there */
 #define KAON_HOST_FAILED 1  /* the host's function failed: its code and text */
@@ -168,6 +190,20 @@ __attribute__((noreturn)) void kaon_abort(int32_t code, const char *text);
 int kaon_print(const char *text);
 int kaon_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int kaon_vprintf(const char *format, va_list args)
+    __attribute__((format(printf, 1, 0)));
+
+/**
+ * kaon_log, kaon_logf, kaon_vlogf - print through the host, at the next exit
+ *
+ * As kaon_print() and its kin, but the text is posted (KAON_IMPORT_POSTED): a
+ * guest may print many lines for the price of none, and in its order with
+ * kaon_print(). The host has all of it before it has the call's outcome.
+ *
+ * Returns: 0; -1 if the text does not fit the exchange.
+ */
+int kaon_log(const char *text);
+int kaon_logf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int kaon_vlogf(const char *format, va_list args)
     __attribute__((format(printf, 1, 0)));
 
 /**

@@ -39,6 +39,10 @@ int kaon__import_call(const struct kaon__record *import,
                       struct kaon_value *result, struct kaon_value *args,
                       uint32_t count);
 
+/* Posts one. args may be changed. */
+int kaon__import_post(const struct kaon__record *import,
+                      struct kaon_value *args, uint32_t count);
+
 /* What KAON_FALLBACK defines. The anchor makes the linker take the part of
  * the library that marks the guest as dynamic. */
 struct kaon__fallback {
@@ -305,6 +309,23 @@ static inline struct kaon_span kaon__slot_bytes(const unsigned char *exchange,
         };                                                                   \
         KAON__FIRST(KAON__IMPORT_CALL, __VA_ARGS__)                          \
         (kaon__import_##function, KAON__COUNT(__VA_ARGS__), __VA_ARGS__)     \
+    }                                                                        \
+    KAON_STATIC_ASSERT(1, "so that a semicolon may follow")
+
+/* A posted import has no result parameter, whatever the function's result. */
+#define KAON__IMPORT_POSTED(label, function, ...)                            \
+    KAON__CHECK_NAME(label);                                                 \
+    KAON__RECORD(KAON_IMPORTS_SECTION, kaon__import_##function, label, NULL, \
+                 __VA_ARGS__);                                               \
+    __attribute__((unused)) static inline int function(                      \
+        KAON__IMPORT_PARAMS_VOID(__VA_ARGS__))                               \
+    {                                                                        \
+        struct kaon_value kaon__args[KAON__COUNT(__VA_ARGS__) + 1] = {       \
+            KAON__EACH(kaon_void(), KAON__ARGUMENT, KAON__ARGUMENT_NEXT,     \
+                       __VA_ARGS__)                                          \
+        };                                                                   \
+        return kaon__import_post(&kaon__import_##function, kaon__args,       \
+                                 KAON__COUNT(__VA_ARGS__));                  \
     }                                                                        \
     KAON_STATIC_ASSERT(1, "so that a semicolon may follow")
 

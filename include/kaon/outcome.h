@@ -30,6 +30,7 @@ enum kaon_outcome_kind {
     KAON_CANCELLED,      /* kaon_sandbox_interrupt() */
     KAON_DEADLINE,       /* the call's deadline passed */
     KAON_OUT_OF_MEMORY,  /* no page left for what the guest may use: .text */
+    KAON_NOT_RUN,        /* of a batch: a call before it poisoned the sandbox */
 };
 
 /* What an instruction did wrong. */

@@ -319,6 +319,38 @@ enum kaon_wire_status kaon_wire_put(const struct kaon_wire *wire,
     return KAON_WIRE_OK;
 }
 
+enum kaon_wire_status kaon_wire_put_below(const struct kaon_wire *wire,
+                                          uint32_t low, uint32_t high,
+                                          const struct kaon_value *values,
+                                          uint32_t count,
+                                          struct kaon_frame *frame)
+{
+    uint64_t size = (uint64_t)count * SLOT_SIZE;
+    uint32_t start = 0;
+
+    if (count > SLOTS_MAX)
+        return KAON_WIRE_BAD_COUNT;
+    for (uint32_t i = 0; i < count; i++) {
+        if (number_bits(values[i].type))
+            continue;
+        if (!has_span(&values[i]))
+            return KAON_WIRE_BAD_TYPE;
+        if (values[i].span.size >= UINT32_MAX)
+            return KAON_WIRE_TOO_LARGE;
+        size = data_end(&values[i], size);
+    }
+    if (low > high || round_up(size) > high - low)
+        return KAON_WIRE_TOO_LARGE;
+    if (size) {
+        start = (high - (uint32_t)size) & ~(ALIGNMENT - 1);
+        values_write(wire, values, count, UINT32_MAX, locate(wire, start, size),
+                     start);
+    }
+    frame->slots = start;
+    frame->count = count;
+    return KAON_WIRE_OK;
+}
+
 /* The only read of a slot: volatile, so that it is one read. */
 static struct kaon_slot slot_read(const unsigned char *at)
 {
@@ -388,4 +420,65 @@ enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
             return status;
     }
     return KAON_WIRE_OK;
+}
+
+/* ---- Arrays of frames -------------------------------------------------- */
+
+#define FRAME_WORDS (sizeof(struct kaon_frame) / sizeof(wire_word))
+
+static unsigned char *locate_frame(const struct kaon_wire *wire,
+                                   uint32_t frames, uint32_t i)
+{
+    return locate(wire, frames + (uint64_t)i * sizeof(struct kaon_frame),
+                  sizeof(struct kaon_frame));
+}
+
+enum kaon_wire_status kaon_wire_put_frames(const struct kaon_wire *wire,
+                                           struct kaon_wire_free free,
+                                           uint32_t count,
+                                           struct kaon_frame *frame)
+{
+    uint64_t size = (uint64_t)count * sizeof *frame;
+    uint32_t start = place(wire, free, size);
+
+    if (!start)
+        return KAON_WIRE_TOO_LARGE;
+    frame_fill(frame, free, start, size, count);
+    return KAON_WIRE_OK;
+}
+
+enum kaon_wire_status kaon_wire_check_frames(const struct kaon_wire *wire,
+                                             uint32_t frames, uint32_t count)
+{
+    uint64_t size = (uint64_t)count * sizeof(struct kaon_frame);
+
+    return frames % ALIGNMENT || !locate(wire, frames, size)
+               ? KAON_WIRE_BAD_OFFSET
+               : KAON_WIRE_OK;
+}
+
+/* Volatile, so that each word is written, or read, once and in this order: what
+ * it is comes last, since whoever writes may be stopped at any point. */
+void kaon_wire_write_frame(const struct kaon_wire *wire, uint32_t frames,
+                           uint32_t i, const struct kaon_frame *frame)
+{
+    volatile wire_word *to =
+        (volatile wire_word *)(void *)locate_frame(wire, frames, i);
+    uint64_t words[FRAME_WORDS];
+
+    __builtin_memcpy(words, frame, sizeof *frame);
+    for (uint32_t k = FRAME_WORDS; k--;)
+        to[k] = words[k];
+}
+
+void kaon_wire_read_frame(const struct kaon_wire *wire, uint32_t frames,
+                          uint32_t i, struct kaon_frame *frame)
+{
+    const volatile wire_word *from =
+        (const volatile wire_word *)(const void *)locate_frame(wire, frames, i);
+    uint64_t words[FRAME_WORDS];
+
+    for (uint32_t k = 0; k < FRAME_WORDS; k++)
+        words[k] = from[k];
+    __builtin_memcpy(frame, words, sizeof *frame);
 }

@@ -60,6 +60,17 @@ enum kaon_wire_status kaon_wire_put(const struct kaon_wire *wire,
                                     uint32_t count, struct kaon_frame *frame);
 
 /*
+ * As kaon_wire_put(), with a copy of all data, wherever it lies: ending at or
+ * before offset `high`, and not beginning before `low`. Both lie in one piece,
+ * and low is a multiple of 16. Sets slots and count of *frame only.
+ */
+enum kaon_wire_status kaon_wire_put_below(const struct kaon_wire *wire,
+                                          uint32_t low, uint32_t high,
+                                          const struct kaon_value *values,
+                                          uint32_t count,
+                                          struct kaon_frame *frame);
+
+/*
  * Reads the values of a frame, which is the caller's copy. At most max values
  * are accepted. Strings and bytes point into the exchange. On failure values
  * is undefined.
@@ -75,5 +86,24 @@ enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
  */
 struct kaon_wire_free kaon_wire_offer(const struct kaon_wire *wire,
                                       const struct kaon_frame *frame);
+
+/*
+ * Room for an array of frames, found as kaon_wire_put() finds it: sets slots,
+ * count, free_page and free_area of *frame.
+ */
+enum kaon_wire_status kaon_wire_put_frames(const struct kaon_wire *wire,
+                                           struct kaon_wire_free free,
+                                           uint32_t count,
+                                           struct kaon_frame *frame);
+
+/* May an array of frames lie there? */
+enum kaon_wire_status kaon_wire_check_frames(const struct kaon_wire *wire,
+                                             uint32_t frames, uint32_t count);
+
+/* A frame of an array that may: one copy each way. */
+void kaon_wire_write_frame(const struct kaon_wire *wire, uint32_t frames,
+                           uint32_t i, const struct kaon_frame *frame);
+void kaon_wire_read_frame(const struct kaon_wire *wire, uint32_t frames,
+                          uint32_t i, struct kaon_frame *frame);
 
 #endif

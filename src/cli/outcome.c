@@ -22,7 +22,8 @@ int outcome_exit(const struct kaon_outcome *outcome)
     case KAON_PROTOCOL:
     case KAON_OUT_OF_MEMORY: return EXIT_FAULT;
     case KAON_CANCELLED:
-    case KAON_DEADLINE: return EXIT_STOPPED;
+    case KAON_DEADLINE:
+    case KAON_NOT_RUN: return EXIT_STOPPED;
     }
     return EXIT_HOST;
 }

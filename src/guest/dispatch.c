@@ -13,7 +13,8 @@
 #include "guest/text.h"
 
 _Static_assert(KAON__ENTRY_INFO_MAGIC == KAON_INFO_MAGIC &&
-                   KAON__ENTRY_ABI_VERSION == KAON_ABI_VERSION,
+                   KAON__ENTRY_ABI_VERSION == KAON_ABI_VERSION &&
+                   KAON__ENTRY_INFO_BATCH == KAON_INFO_BATCH,
                "the entry's copies of these are the contract's");
 
 extern const struct kaon__record __start_kaon_exports[]
@@ -155,22 +156,30 @@ call_by_index(const struct kaon_frame *frame)
     kaon__answer(&result);
 }
 
+void kaon__call(const struct kaon_frame *frame)
+{
+    struct kaon_value nothing = kaon_void();
+
+    if (frame->kind != KAON_FRAME_CALL)
+        kaon_abort(0, "the host's frame is no call");
+    if (frame->function < export_count())
+        call_by_index(frame);
+    if (frame->function == KAON_FUNCTION_BY_NAME)
+        call_by_name(frame);
+    if (frame->function == KAON_FUNCTION_INIT)
+        kaon__answer(&nothing);
+    kaon__answer_text(KAON_FRAME_REFUSED, KAON_REFUSED_UNKNOWN,
+                      "the guest has no function of that index");
+}
+
 void kaon__dispatch(struct kaon_mailbox *mailbox)
 {
     struct kaon_frame frame = mailbox->frame;
-    struct kaon_value nothing = kaon_void();
 
     kaon__exchange_open(mailbox, &frame);
     if (__builtin_expect(kaon__exchange.life != KAON__READY, 0))
         start(mailbox);
-    if (frame.kind != KAON_FRAME_CALL)
-        kaon_abort(0, "the host's frame is no call");
-    if (frame.function < export_count())
-        call_by_index(&frame);
-    if (frame.function == KAON_FUNCTION_BY_NAME)
-        call_by_name(&frame);
-    if (frame.function == KAON_FUNCTION_INIT)
-        kaon__answer(&nothing);
-    kaon__answer_text(KAON_FRAME_REFUSED, KAON_REFUSED_UNKNOWN,
-                      "the guest has no function of that index");
+    if (frame.kind == KAON_FRAME_BATCH)
+        kaon__batch_run(&frame);
+    kaon__call(&frame);
 }

@@ -8,6 +8,22 @@
 /* Handles the frame in the mailbox. The entry's only call. */
 __attribute__((noreturn)) void kaon__dispatch(struct kaon_mailbox *mailbox);
 
+/* Makes the call of a CALL frame. */
+__attribute__((noreturn)) void kaon__call(const struct kaon_frame *frame);
+
+/* Makes the calls of a BATCH frame. */
+__attribute__((noreturn)) void kaon__batch_run(const struct kaon_frame *frame);
+
+/* Takes the answer to a call of the batch, and goes on with the next. Weak, as
+ * the exchange alone needs no dispatcher. */
+__attribute__((noreturn, weak)) void
+kaon__batch_answer(const struct kaon_frame *frame);
+
+/* Goes on as after an entry: on an empty stack that ends at stack_high, and
+ * with the floating-point unit as after reset. */
+__attribute__((noreturn)) void kaon__restart(uint64_t stack_high,
+                                             void (*function)(void));
+
 /* Runs the constructors that the linker collected, in their order. */
 void kaon__constructors_run(void);
 

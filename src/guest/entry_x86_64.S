@@ -17,7 +17,30 @@ kaon_guest_entry:
     .size kaon_guest_entry, . - kaon_guest_entry
 
 /*
- * The flags are the value of a weak symbol: 0 unless dynamic.c, which defines
+ * kaon__restart(stack_high, function): the same for the next call of a batch.
+ * What the call before left in the vector registers is the guest's own.
+ */
+    .section .text.kaon__restart, "ax", @progbits
+    .globl kaon__restart
+    .type kaon__restart, @function
+kaon__restart:
+    mov %rdi, %rsp
+    xor %ebp, %ebp
+    cld
+    fninit
+    ldmxcsr mxcsr_at_reset(%rip)
+    call *%rsi
+    ud2
+    .size kaon__restart, . - kaon__restart
+
+    .section .rodata.kaon__restart, "a", @progbits
+    .balign 4
+mxcsr_at_reset:
+    .long 0x1f80
+
+/*
+ * That it takes batches is said always. The other flags are the value of a weak
+ * symbol: 0 unless dynamic.c, which defines
  * it as KAON_INFO_DYNAMIC, is linked in for what else it has. A weak reference
  * alone takes nothing out of an archive.
  */
@@ -30,7 +53,7 @@ kaon_guest_entry:
 kaon__info:
     .quad KAON__ENTRY_INFO_MAGIC
     .long KAON__ENTRY_ABI_VERSION
-    .long kaon__info_flags
+    .long kaon__info_flags + KAON__ENTRY_INFO_BATCH
     .quad kaon_guest_entry
     .fill 5, 8, 0
     .size kaon__info, . - kaon__info

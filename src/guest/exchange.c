@@ -5,7 +5,7 @@
  * Owns the guest's only record of the call that runs. Never waits, and never
  * touches the heap. Every way out of the guest passes kaon__leave().
  */
-#include "guest/exchange.h"
+#include "guest/dispatch.h"
 
 #define TEXT_MAX 65536u /* bytes of an error's or abort's text */
 
@@ -20,10 +20,13 @@ void kaon__exchange_open(struct kaon_mailbox *mailbox,
     x->wire.page = (unsigned char *)mailbox;
     x->wire.area = (unsigned char *)mailbox + KAON_MAILBOX_SIZE;
     x->wire.area_size = mailbox->exchange_size - KAON_MAILBOX_SIZE;
+    x->kept = kaon_wire_all_free();
     x->call = kaon_wire_offer(&x->wire, frame);
     x->last = x->call;
     x->answer = (struct kaon_span){ 0 };
     x->failure = (struct kaon_host_failure){ 0, "" };
+    x->batch.count = 0;
+    x->posts.end = 0;
 }
 
 void kaon__leave(struct kaon_frame *frame)
@@ -38,6 +41,14 @@ __attribute__((noreturn)) static void leave_for_good(struct kaon_frame *frame)
 {
     kaon__leave(frame);
     __builtin_trap();
+}
+
+/* The call is over; in a batch, the next one begins. */
+__attribute__((noreturn)) static void end_with(struct kaon_frame *frame)
+{
+    if (kaon__exchange.batch.count && frame->kind != KAON_FRAME_ABORT)
+        kaon__batch_answer(frame);
+    leave_for_good(frame);
 }
 
 void kaon__text_too_large(struct kaon__text *text, const char *what,
@@ -64,13 +75,16 @@ answer_too_large(const struct kaon_value *result)
 
 void kaon__answer(const struct kaon_value *result)
 {
+    const struct kaon__exchange *x = &kaon__exchange;
     struct kaon_frame frame = { .kind = KAON_FRAME_RESULT };
     uint32_t count = result->type != KAON_TYPE_VOID;
 
-    if (kaon_wire_put(&kaon__exchange.wire, kaon__exchange.last, result, count,
-                      &frame))
+    /* A number refers to nothing that the call had. */
+    if (kaon_wire_put(&x->wire,
+                      result->type < KAON_TYPE_STRING ? x->kept : x->last,
+                      result, count, &frame))
         answer_too_large(result);
-    leave_for_good(&frame);
+    end_with(&frame);
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -91,21 +105,32 @@ static bool text_fits(size_t size)
     return size <= TEXT_MAX && size + BESIDE_TEXT <= room;
 }
 
+/* Bytes of text that fit from `at` on, with a slot behind the NUL. */
+static size_t text_room(uint64_t at, uint64_t end)
+{
+    uint64_t room = at < end ? (end - at) & ~UINT64_C(15) : 0;
+
+    return room > BESIDE_TEXT ? smaller(room - BESIDE_TEXT, TEXT_MAX) : 0;
+}
+
 /*
  * Moves a text over what the exchange holds, now that the call is over, and
- * cuts it to what fits: to the page, behind the slot that it will have, or to
- * the area. It may come from the exchange itself.
+ * cuts it to what fits: the page or the area, behind what is kept. It may come
+ * from the exchange itself.
  */
 static struct kaon_value text_over_all(const char *text, size_t size)
 {
     struct kaon__exchange *x = &kaon__exchange;
-    size_t room = KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE - BESIDE_TEXT;
-    unsigned char *to =
-        x->wire.page + KAON_MAILBOX_FREE + sizeof(struct kaon_slot);
+    uint64_t end = (uint64_t)KAON_MAILBOX_SIZE + x->wire.area_size;
+    size_t room = text_room(x->kept.page, KAON_MAILBOX_SIZE);
+    size_t in_area = text_room(x->kept.area, end);
+    uint32_t *at = &x->last.page;
+    char *to;
 
-    if (size > room && x->wire.area_size > room) {
-        to = x->wire.area;
-        room = smaller(x->wire.area_size - 1, TEXT_MAX);
+    x->last = x->kept;
+    if (size > room && in_area > room) {
+        at = &x->last.area;
+        room = in_area;
     }
     if (size > room) {
         size = room;
@@ -113,10 +138,13 @@ static struct kaon_value text_over_all(const char *text, size_t size)
         while (size && (text[size] & 0xc0) == 0x80)
             size--;
     }
+    if (!size)
+        return kaon_string("");
+    to = (char *)x->wire.page + *at;
     __builtin_memmove(to, text, size);
     to[size] = 0;
-    x->last = kaon_wire_all_free();
-    return kaon_string_n((const char *)to, size);
+    *at += ((uint32_t)size + 16) & ~15u;
+    return kaon_string_n(to, size);
 }
 
 void kaon__answer_text(uint32_t kind, int32_t code, const char *text)
@@ -129,7 +157,7 @@ void kaon__answer_text(uint32_t kind, int32_t code, const char *text)
     /* It fits now. If it did not, the code would go alone. */
     (void)kaon_wire_put(&kaon__exchange.wire, kaon__exchange.last, &value, 1,
                         &frame);
-    leave_for_good(&frame);
+    end_with(&frame);
 }
 
 void kaon_fail(int32_t code, const char *text)

@@ -4,7 +4,9 @@
  *
  * Its free space is a stack: the call's arguments, then what kaon_reserve()
  * gave (both stay for the whole call), then the last host call's arguments
- * and answer (which stay until the next one).
+ * and answer (which stay until the next one). In a batch all arguments come
+ * first, then the results of the calls that are over. Posted calls lie in a
+ * reservation of the library's own.
  */
 #ifndef KAON_SRC_GUEST_EXCHANGE_H
 #define KAON_SRC_GUEST_EXCHANGE_H
@@ -16,10 +18,19 @@
 struct kaon__exchange {
     struct kaon_mailbox *mailbox;
     struct kaon_wire wire;
+    struct kaon_wire_free kept; /* behind what outlives the call */
     struct kaon_wire_free call; /* behind arguments and reservations */
     struct kaon_wire_free last; /* behind the last host answer as well */
     struct kaon_span answer;    /* the last host answer's data, NUL and all */
     struct kaon_host_failure failure;
+    /* The array of a batch, as an offset, and which of it is the call. */
+    struct {
+        uint32_t frames, count, next;
+    } batch; /* count 0: it is none */
+    /* Where posted calls go: frames upwards, their values downwards. */
+    struct {
+        uint32_t start, high, end;
+    } posts; /* end 0: nowhere yet */
     /* How far the guest is. STARTING, seen at an entry, is a start that did
      * not finish. */
     enum { KAON__NEW, KAON__STARTING, KAON__READY } life;
@@ -41,6 +52,9 @@ void kaon__leave(struct kaon_frame *frame);
 /* Why values do not fit, and the host's option that would make them fit. */
 void kaon__text_too_large(struct kaon__text *text, const char *what,
                           const struct kaon_value *values, uint32_t count);
+
+/* Finds a place for posted calls, if there is one. */
+void kaon__posts_open(void);
 
 /*
  * Ends the call with a RESULT, or with one of the frames that carry code and

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/batch.h"
 #include "host/error.h"
 #include "host/exchange.h"
 #include "host/host_call.h"
@@ -21,8 +22,18 @@
 
 /* ---- Answers ----------------------------------------------------------- */
 
-static enum kaon_step on_result(struct kaon_call *call,
-                                const struct kaon_frame *frame)
+enum kaon_step kaon__call_protocol(struct kaon_call *call, const char *what,
+                                   const char *why)
+{
+    if (call->batch)
+        kaon__batch_settle(call);
+    kaon__outcome_say(call->out, KAON_PROTOCOL,
+                      "the guest broke the contract: %s %s", what, why);
+    return KAON_STEP_DONE;
+}
+
+enum kaon_step kaon__call_result(struct kaon_call *call,
+                                 const struct kaon_frame *frame)
 {
     enum kaon_wire_status bad =
         kaon__exchange_get(call, frame, &call->out->value, 1);
@@ -41,10 +52,9 @@ static enum kaon_step on_result(struct kaon_call *call,
     return KAON_STEP_DONE;
 }
 
-/* A code, and a text or none. */
-static enum kaon_step on_words(struct kaon_call *call,
-                               const struct kaon_frame *frame,
-                               enum kaon_outcome_kind kind)
+enum kaon_step kaon__call_words(struct kaon_call *call,
+                                const struct kaon_frame *frame,
+                                enum kaon_outcome_kind kind)
 {
     struct kaon_value text = kaon_string("");
     enum kaon_wire_status bad = kaon__exchange_get(call, frame, &text, 1);
@@ -60,38 +70,64 @@ static enum kaon_step on_words(struct kaon_call *call,
     return KAON_STEP_DONE;
 }
 
+/* What was posted comes first, as the guest did it first. */
 static enum kaon_step on_gate(struct kaon_call *call)
 {
     struct kaon_frame frame;
+    enum kaon_step step = kaon__host_posted(call);
 
+    if (step != KAON_STEP_GO_ON)
+        return step;
     kaon__memory_get_frame(call->memory, &frame);
+    if (frame.kind == KAON_FRAME_HOST_CALL)
+        return kaon__host_call(call, &frame);
+    if (call->batch)
+        return kaon__batch_over(call, &frame);
     switch (frame.kind) {
-    case KAON_FRAME_HOST_CALL: return kaon__host_call(call, &frame);
-    case KAON_FRAME_RESULT: return on_result(call, &frame);
-    case KAON_FRAME_ERROR: return on_words(call, &frame, KAON_GUEST_ERROR);
-    case KAON_FRAME_REFUSED: return on_words(call, &frame, KAON_GUEST_REFUSED);
-    case KAON_FRAME_ABORT: return on_words(call, &frame, KAON_ABORT);
+    case KAON_FRAME_RESULT: return kaon__call_result(call, &frame);
+    case KAON_FRAME_ERROR:
+        return kaon__call_words(call, &frame, KAON_GUEST_ERROR);
+    case KAON_FRAME_REFUSED:
+        return kaon__call_words(call, &frame, KAON_GUEST_REFUSED);
+    case KAON_FRAME_ABORT: return kaon__call_words(call, &frame, KAON_ABORT);
     }
     return kaon__call_protocol(call, "it left with a frame of", "unknown kind");
 }
 
 /* ---- Running ----------------------------------------------------------- */
 
-static enum kaon_step fault(struct kaon_call *call,
-                            const struct kaon_exit *exit)
+/*
+ * The guest did not leave by itself. What it posted and answered until then
+ * counts; if it broke the contract in that, what ended it is the better
+ * outcome. FAILED if a host function did.
+ */
+static enum kaon_step cut_off(struct kaon_call *call)
+{
+    enum kaon_step step = kaon__host_posted(call);
+
+    if (call->batch)
+        kaon__batch_settle(call);
+    return step == KAON_STEP_FAILED ? step : KAON_STEP_DONE;
+}
+
+__attribute__((noinline)) static enum kaon_step
+fault(struct kaon_call *call, const struct kaon_exit *exit)
 {
     struct kaon_registers registers;
+    enum kaon_step step = cut_off(call);
 
     call->backend->vcpu_registers(call->slot->vcpu, &registers);
     kaon__outcome_fault(call->out, call->memory, exit, &registers);
-    return KAON_STEP_DONE;
+    return step;
 }
 
-static enum kaon_step on_fault(struct kaon_call *call,
-                               const struct kaon_exit *exit)
+/* Out of line, as is stopped(): a warm call needs neither. */
+__attribute__((noinline)) static enum kaon_step
+on_fault(struct kaon_call *call, const struct kaon_exit *exit)
 {
     enum kaon_access access = kaon__exit_access(exit);
     enum kaon_fault_answer answered = KAON_FAULT_DENIED;
+    enum kaon_step step;
 
     if (access != KAON_ACCESS_NONE)
         answered = kaon__memory_fault(call->memory, exit->address, access);
@@ -102,11 +138,12 @@ static enum kaon_step on_fault(struct kaon_call *call,
         return KAON_STEP_GO_ON;
     if (answered == KAON_FAULT_DENIED)
         return fault(call, exit);
+    step = cut_off(call);
     kaon__outcome_say(call->out, KAON_OUT_OF_MEMORY,
                       "the domain has no page left for the guest at %#llx: "
                       "raise memory_bytes, or destroy sandboxes",
                       (unsigned long long)exit->address);
-    return KAON_STEP_DONE;
+    return step;
 }
 
 static enum kaon_step handle_exit(struct kaon_call *call,
@@ -115,26 +152,26 @@ static enum kaon_step handle_exit(struct kaon_call *call,
     switch (exit->kind) {
     case KAON_EXIT_GATE: return on_gate(call);
     case KAON_EXIT_FAULT: return on_fault(call, exit);
-    case KAON_EXIT_KICKED:
-        return KAON_STEP_GO_ON; /* may_go_on() knows whether */
+    case KAON_EXIT_KICKED: return KAON_STEP_GO_ON; /* run() knows whether */
     case KAON_EXIT_MEMORY:
     case KAON_EXIT_STOPPED: break;
     }
     return fault(call, exit);
 }
 
-/* False, with the outcome, if somebody stopped the call. */
-static bool may_go_on(struct kaon_call *call)
+/* Somebody stopped the call. */
+__attribute__((noinline)) static enum kaon_step stopped(struct kaon_call *call,
+                                                        enum kaon_life why)
 {
-    enum kaon_life life = atomic_load(&call->sandbox->life);
+    enum kaon_step step = cut_off(call);
 
-    if (life == KAON_LIFE_CANCELLED)
+    if (why == KAON_LIFE_CANCELLED)
         kaon__outcome_say(call->out, KAON_CANCELLED,
                           "%s was interrupted by the host", call->name);
-    else if (life == KAON_LIFE_OVERDUE)
+    else
         kaon__outcome_say(call->out, KAON_DEADLINE,
                           "%s did not return before its deadline", call->name);
-    return life == KAON_LIFE_RUNNING;
+    return step;
 }
 
 /* Enters the guest, the first time, or lets it go on after an exit. */
@@ -158,16 +195,22 @@ static enum kaon_status enter(struct kaon_call *call, bool first,
 }
 
 /* A call that is stopped before it begins never enters the guest. */
-static enum kaon_status run(struct kaon_call *call)
+enum kaon_status kaon__call_run(struct kaon_call *call)
 {
     struct kaon_sandbox *sandbox = call->sandbox;
     enum kaon_step step = KAON_STEP_GO_ON;
     struct kaon_exit exit;
 
-    for (bool first = true; step == KAON_STEP_GO_ON && may_go_on(call);
-         first = false) {
-        enum kaon_status status = enter(call, first, &exit);
+    for (bool first = true; step == KAON_STEP_GO_ON; first = false) {
+        enum kaon_life life = atomic_load(&sandbox->life);
+        enum kaon_status status;
 
+        if (life != KAON_LIFE_RUNNING) {
+            step = stopped(call, life);
+            exit.kind = KAON_EXIT_KICKED;
+            break;
+        }
+        status = enter(call, first, &exit);
         if (status)
             return status;
         sandbox->exits++;
@@ -189,28 +232,6 @@ static void expire(struct kaon_watch *watch)
     kaon__sandbox_stop(sandbox, KAON_LIFE_OVERDUE);
 }
 
-/* Who stops the call from here on kicks the vCPU, too; until end(). */
-static void begin(struct kaon_call *call, uint64_t deadline_ns)
-{
-    struct kaon_sandbox *sandbox = call->sandbox;
-
-    call->backend->vcpu_unkick(call->slot->vcpu);
-    atomic_store(&sandbox->running, call->slot->vcpu);
-    if (deadline_ns)
-        kaon__watch_start(&sandbox->watch, deadline_ns);
-}
-
-static void end(struct kaon_call *call, uint64_t deadline_ns)
-{
-    struct kaon_sandbox *sandbox = call->sandbox;
-
-    if (deadline_ns)
-        kaon__watch_stop(&sandbox->watch);
-    atomic_store(&sandbox->running, NULL);
-    while (atomic_load(&sandbox->stoppers))
-        sched_yield();
-}
-
 /* What a deadline needs, made by the first call that has one. */
 static enum kaon_status prepare_deadline(struct kaon_call *call)
 {
@@ -224,55 +245,87 @@ static enum kaon_status prepare_deadline(struct kaon_call *call)
     return status ? status : kaon__watch_open(&sandbox->watch, call->err);
 }
 
-/* Makes the call of a claimed sandbox: returns whether the guest was entered
- * through *entered. */
-static enum kaon_status make(struct kaon_call *call, uint32_t function,
-                             const struct kaon_value *values, uint32_t count,
-                             uint64_t deadline_ns, bool *entered)
+/* Who stops the call from here on kicks the vCPU, too; until it ends. */
+enum kaon_status kaon__call_begin(struct kaon_call *call)
 {
     struct kaon_sandbox *sandbox = call->sandbox;
-    enum kaon_status status =
-        kaon__exchange_put_call(call, function, values, count);
+    enum kaon_status status = KAON_OK;
 
-    if (!status && deadline_ns)
+    if (call->deadline_ns)
         status = prepare_deadline(call);
     if (!status)
         status = kaon__domain_borrow(sandbox->domain, &call->slot, call->err);
     if (status)
         return status;
-    *entered = true;
     sandbox->calls++;
-    begin(call, deadline_ns);
-    status = run(call);
-    end(call, deadline_ns);
+    call->backend->vcpu_unkick(call->slot->vcpu);
+    atomic_store(&sandbox->running, call->slot->vcpu);
+    if (call->deadline_ns)
+        kaon__watch_start(&sandbox->watch, call->deadline_ns);
+    return KAON_OK;
+}
+
+void kaon__call_end(struct kaon_call *call)
+{
+    struct kaon_sandbox *sandbox = call->sandbox;
+
+    if (call->deadline_ns)
+        kaon__watch_stop(&sandbox->watch);
+    atomic_store(&sandbox->running, NULL);
+    while (atomic_load(&sandbox->stoppers))
+        sched_yield();
     kaon__domain_return(call->slot);
+}
+
+static enum kaon_status take_options(struct kaon_call *call,
+                                     const struct kaon_call_opts *theirs)
+{
+    struct kaon_call_opts opts;
+    enum kaon_status status = kaon__options_adopt(
+        &opts, sizeof opts, theirs, "call options", call->err);
+
+    if (!status && opts.deadline_ns)
+        call->deadline_ns = opts.deadline_ns;
     return status;
 }
 
-static enum kaon_status call_claimed(struct kaon_call *call, uint32_t function,
-                                     const struct kaon_value *values,
-                                     uint32_t count,
-                                     const struct kaon_call_opts *theirs)
+enum kaon_status kaon__call_claim(struct kaon_call *call,
+                                  const struct kaon_call_opts *opts)
 {
-    uint64_t deadline_ns = call->sandbox->deadline_ns;
-    struct kaon_call_opts opts;
-    enum kaon_status status;
-    bool entered = false;
+    enum kaon_status status = KAON_OK;
 
-    if (theirs) {
-        status = kaon__options_adopt(&opts, sizeof opts, theirs, "call options",
-                                     call->err);
-        if (status)
-            return status;
-        if (opts.deadline_ns)
-            deadline_ns = opts.deadline_ns;
-    }
-    status = kaon__sandbox_claim(call->sandbox, call->err);
-    if (status)
-        return status;
-    status = make(call, function, values, count, deadline_ns, &entered);
+    call->deadline_ns = call->sandbox->deadline_ns;
+    if (opts)
+        status = take_options(call, opts);
+    return status ? status : kaon__sandbox_claim(call->sandbox, call->err);
+}
+
+/* If the guest was entered: only an outcome that it can live on with leaves
+ * the sandbox ready. */
+void kaon__call_release(struct kaon_call *call, enum kaon_status status)
+{
+    bool entered = call->slot != NULL;
+
     kaon__sandbox_release(call->sandbox,
                           entered && (status || call->out->kind >= KAON_ABORT));
+}
+
+static enum kaon_status make(struct kaon_call *call, uint32_t function,
+                             const struct kaon_value *values, uint32_t count,
+                             const struct kaon_call_opts *opts)
+{
+    enum kaon_status status = kaon__call_claim(call, opts);
+
+    if (status)
+        return status;
+    status = kaon__exchange_put_call(call, function, values, count);
+    if (!status)
+        status = kaon__call_begin(call);
+    if (!status) {
+        status = kaon__call_run(call);
+        kaon__call_end(call);
+    }
+    kaon__call_release(call, status);
     return status;
 }
 
@@ -306,17 +359,16 @@ static enum kaon_status check_values(struct kaon_call *call,
     return KAON_OK;
 }
 
-static struct kaon_call start(struct kaon_sandbox *sandbox, const char *name,
-                              struct kaon_outcome *out, struct kaon_error *err)
+enum kaon_status kaon__call_check(struct kaon_call *call,
+                                  const struct kaon_signature *signature,
+                                  const struct kaon_value *args, size_t count)
 {
-    return (struct kaon_call){
-        .sandbox = sandbox,
-        .backend = sandbox->domain->machine->backend,
-        .memory = sandbox->memory,
-        .name = name,
-        .out = out,
-        .err = err,
-    };
+    enum kaon_status status =
+        kaon__signature_check(signature, args, count, call->err);
+
+    call->signature = signature;
+    call->name = signature->name;
+    return status ? status : check_values(call, args, count);
 }
 
 static enum kaon_status call_export(struct kaon_sandbox *sandbox,
@@ -325,17 +377,11 @@ static enum kaon_status call_export(struct kaon_sandbox *sandbox,
                                     const struct kaon_call_opts *opts,
                                     struct kaon_error *err)
 {
-    const struct kaon_signature *signature = &sandbox->image->exports[index];
-    struct kaon_call call = start(sandbox, signature->name, out, err);
+    struct kaon_call call = kaon__call(sandbox, NULL, out, err);
     enum kaon_status status =
-        kaon__signature_check(signature, args, count, err);
+        kaon__call_check(&call, &sandbox->image->exports[index], args, count);
 
-    if (!status)
-        status = check_values(&call, args, count);
-    if (status)
-        return status;
-    call.signature = signature;
-    return call_claimed(&call, index, args, (uint32_t)count, opts);
+    return status ? status : make(&call, index, args, (uint32_t)count, opts);
 }
 
 /* The guest knows names that the host does not: the name goes along. */
@@ -345,7 +391,7 @@ static enum kaon_status call_name(struct kaon_sandbox *sandbox,
                                   const struct kaon_call_opts *opts,
                                   struct kaon_error *err)
 {
-    struct kaon_call call = start(sandbox, name, out, err);
+    struct kaon_call call = kaon__call(sandbox, name, out, err);
     struct kaon_value values[KAON_PARAMS_MAX + 1];
     enum kaon_status status;
 
@@ -365,8 +411,8 @@ static enum kaon_status call_name(struct kaon_sandbox *sandbox,
     values[0] = kaon_string(name);
     if (count)
         memcpy(values + 1, args, count * sizeof *args);
-    return call_claimed(&call, KAON_FUNCTION_BY_NAME, values,
-                        (uint32_t)count + 1, opts);
+    return make(&call, KAON_FUNCTION_BY_NAME, values, (uint32_t)count + 1,
+                opts);
 }
 
 static enum kaon_status fail_unknown(const struct kaon_image *image,
@@ -464,9 +510,9 @@ enum kaon_status kaon_sandbox_init(struct kaon_sandbox *sandbox,
 
     if (status)
         return status;
-    call = start(sandbox, nothing.name, out, err);
+    call = kaon__call(sandbox, nothing.name, out, err);
     call.signature = &nothing;
-    return call_claimed(&call, KAON_FUNCTION_INIT, NULL, 0, opts);
+    return make(&call, KAON_FUNCTION_INIT, NULL, 0, opts);
 }
 
 enum kaon_status kaon_sandbox_buffer(struct kaon_sandbox *sandbox, void **out,
@@ -481,7 +527,7 @@ enum kaon_status kaon_sandbox_buffer(struct kaon_sandbox *sandbox, void **out,
     status = kaon__sandbox_claim(sandbox, err);
     if (status)
         return status;
-    call = start(sandbox, "kaon_sandbox_buffer", NULL, err);
+    call = kaon__call(sandbox, "kaon_sandbox_buffer", NULL, err);
     status = kaon__exchange_need_area(&call, err);
     wire = kaon__memory_wire(sandbox->memory);
     if (!status && size > wire.area_size) {

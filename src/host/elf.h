@@ -53,6 +53,7 @@ struct kaon_elf {
 
     uint64_t entry;
     bool dynamic;
+    bool batch;
     struct kaon_elf_table exports, imports, symbols;
     uint64_t strings, strings_size; /* the symbols' names; the last is ended */
 };

@@ -98,7 +98,7 @@ static enum kaon_status read_info(struct kaon_elf *elf,
                           "with the kaon-guest of this library",
                           elf->name, info.abi_version, KAON_ABI_VERSION);
     if (section->sh_size != sizeof info ||
-        (info.flags & ~KAON_INFO_DYNAMIC) != 0 ||
+        (info.flags & ~(KAON_INFO_DYNAMIC | KAON_INFO_BATCH)) != 0 ||
         !all_zero(info.reserved, sizeof info.reserved))
         return kaon__elf_refuse(elf,
                                 "has a bad section " KAON_INFO_SECTION
@@ -112,6 +112,7 @@ static enum kaon_status read_info(struct kaon_elf *elf,
                                 info.entry);
     elf->entry = info.entry;
     elf->dynamic = info.flags & KAON_INFO_DYNAMIC;
+    elf->batch = info.flags & KAON_INFO_BATCH;
     return KAON_OK;
 }
 

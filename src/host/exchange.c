@@ -52,96 +52,132 @@ kaon__exchange_put(struct kaon_call *call, struct kaon_wire_free free,
 }
 
 /* Is a value where kaon_sandbox_buffer() wants it, whole, with its NUL? */
-static bool is_in_place(const struct kaon_value *value, const void *buffer,
-                        size_t size)
+static bool is_in_buffer(const struct kaon_value *value, const void *buffer,
+                         size_t size)
 {
-    const unsigned char *data = value->span.data;
-    size_t before, string = value->type == KAON_TYPE_STRING;
+    size_t string = value->type == KAON_TYPE_STRING;
+    uintptr_t before = (uintptr_t)value->span.data - (uintptr_t)buffer;
 
-    if (!kaon__lies_in(value, buffer, size))
-        return false;
-    before = (size_t)(data - (const unsigned char *)buffer);
-    return value->span.size + string <= size - before &&
-           (!string || data[value->span.size] == '\0');
+    return kaon__lies_in(value, buffer, size) &&
+           value->span.size + string <= size - before;
 }
 
 /*
- * Copies what lies in the exchange from an earlier call, such as a result, to
- * where the new frame cannot overwrite it; what is in a buffer of
- * kaon_sandbox_buffer() is in its place. Returns what to free after the call
- * is put, through *copies, which may be NULL.
+ * Does a value lie where a frame that is to be put may overwrite it, such as
+ * an earlier result? `later`: or what a guest that runs before that may leave.
  */
-static enum kaon_status move_out(struct kaon_call *call,
-                                 struct kaon_value *values, uint32_t count,
-                                 void **copies)
+static bool must_move(struct kaon_call *call, const struct kaon_wire *wire,
+                      const struct kaon_value *value, bool later)
+{
+    const struct kaon_sandbox *sandbox = call->sandbox;
+    uint64_t end = sandbox->buffer_end;
+
+    if (!later && end &&
+        is_in_buffer(value, wire->area, end - KAON_MAILBOX_SIZE))
+        return false;
+    return kaon__lies_in(value, wire->page, KAON_MAILBOX_SIZE) ||
+           kaon__lies_in(value, wire->area, wire->area_size) ||
+           (later && kaon__lies_in(value, sandbox->copy, sandbox->copy_room));
+}
+
+/* Copies what a value holds to *at, if it must be moved, and *at goes on. */
+static void move(struct kaon_call *call, const struct kaon_wire *wire,
+                 struct kaon_value *value, bool later, unsigned char **at)
+{
+    if (!must_move(call, wire, value, later))
+        return;
+    memcpy(*at, value->span.data, value->span.size);
+    value->span.data = *at;
+    *at += value->span.size;
+}
+
+enum kaon_status kaon__exchange_move_out(struct kaon_call *call,
+                                         const struct kaon_batch_call *calls,
+                                         size_t count, bool later,
+                                         struct kaon_value **moved)
 {
     struct kaon_wire wire = kaon__memory_wire(call->memory);
-    uint64_t end = call->sandbox->buffer_end;
-    size_t kept = end ? end - KAON_MAILBOX_SIZE : 0, need = 0;
-    bool moves[KAON_PARAMS_MAX + 1] = { false };
+    size_t values = 0, need = 0;
+    struct kaon_value *to;
     unsigned char *at;
 
-    for (uint32_t i = 0; i < count; i++) {
-        moves[i] = !is_in_place(&values[i], wire.area, kept) &&
-                   (kaon__lies_in(&values[i], wire.page, KAON_MAILBOX_SIZE) ||
-                    kaon__lies_in(&values[i], wire.area, wire.area_size));
-        if (moves[i])
-            need += values[i].span.size;
-    }
-    *copies = at = need ? malloc(need) : NULL;
-    if (need && !at)
+    *moved = NULL;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < calls[i].count; k++, values++)
+            if (must_move(call, &wire, &calls[i].args[k], later))
+                need += calls[i].args[k].span.size;
+    if (!need)
+        return KAON_OK;
+    *moved = to = malloc(values * sizeof *to + need);
+    if (!to)
         return kaon__fail(call->err, KAON_ENOMEM,
                           "out of memory for the arguments of %s", call->name);
-    for (uint32_t i = 0; need && i < count; i++) {
-        struct kaon_span *span = &values[i].span;
-
-        if (!moves[i])
-            continue;
-        memcpy(at, span->data, span->size);
-        span->data = at;
-        at += span->size;
+    at = (unsigned char *)(to + values);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < calls[i].count; k++, to++) {
+            *to = calls[i].args[k];
+            move(call, &wire, to, later, &at);
+        }
     }
     return KAON_OK;
 }
 
-static enum kaon_status put_values(struct kaon_call *call,
-                                   const struct kaon_value *values,
-                                   uint32_t count, struct kaon_frame *frame)
+/* Out of line: most calls need neither an area nor these words. */
+__attribute__((noinline)) static enum kaon_status
+put_in_area(struct kaon_call *call, struct kaon_wire_free free,
+            const struct kaon_value *values, uint32_t count,
+            struct kaon_frame *frame)
 {
+    struct kaon_error why;
+
+    if (!kaon__exchange_put(call, free, values, count, frame, &why))
+        return KAON_OK;
+    if (why.status)
+        return kaon__fail(call->err, why.status, "%s", why.text);
+    return kaon__fail(
+        call->err, KAON_ETOOBIG,
+        "the arguments of %s need %llu bytes, the exchange has %llu: raise "
+        "exchange_bytes",
+        call->name, (unsigned long long)kaon_wire_size(values, count),
+        kaon__exchange_limit(call->memory));
+}
+
+static enum kaon_status put_values(struct kaon_call *call, uint32_t function,
+                                   const struct kaon_value *values,
+                                   uint32_t count)
+{
+    struct kaon_frame frame = { .kind = KAON_FRAME_CALL, .function = function };
     struct kaon_sandbox *sandbox = call->sandbox;
     struct kaon_wire_free free = kaon_wire_all_free();
-    struct kaon_error why;
+    struct kaon_wire wire = kaon__memory_wire(call->memory);
 
     if (sandbox->buffer_end)
         free.area = (uint32_t)sandbox->buffer_end;
-    if (kaon__exchange_put(call, free, values, count, frame, &why)) {
-        if (why.status)
-            return kaon__fail(call->err, why.status, "%s", why.text);
-        return kaon__fail(
-            call->err, KAON_ETOOBIG,
-            "the arguments of %s need %llu bytes, the exchange has %llu: raise "
-            "exchange_bytes",
-            call->name, (unsigned long long)kaon_wire_size(values, count),
-            kaon__exchange_limit(call->memory));
+    if (kaon_wire_put(&wire, free, values, count, &frame)) {
+        enum kaon_status status =
+            put_in_area(call, free, values, count, &frame);
+
+        if (status)
+            return status;
     }
     sandbox->buffer_end = 0;
-    kaon__memory_put_frame(call->memory, frame);
+    kaon__memory_put_frame(call->memory, &frame);
     return KAON_OK;
 }
 
-static enum kaon_status put_spans(struct kaon_call *call,
-                                  const struct kaon_value *values,
-                                  uint32_t count, struct kaon_frame *frame)
+/* Out of line, too. */
+__attribute__((noinline)) static enum kaon_status
+put_spans(struct kaon_call *call, uint32_t function,
+          const struct kaon_value *values, uint32_t count)
 {
-    struct kaon_value moved[KAON_PARAMS_MAX + 1];
-    enum kaon_status status;
-    void *copies;
+    const struct kaon_batch_call alone = { .args = values, .count = count };
+    struct kaon_value *moved;
+    enum kaon_status status =
+        kaon__exchange_move_out(call, &alone, 1, false, &moved);
 
-    memcpy(moved, values, count * sizeof *values);
-    status = move_out(call, moved, count, &copies);
     if (!status)
-        status = put_values(call, moved, count, frame);
-    free(copies);
+        status = put_values(call, function, moved ? moved : values, count);
+    free(moved);
     return status;
 }
 
@@ -150,21 +186,101 @@ enum kaon_status kaon__exchange_put_call(struct kaon_call *call,
                                          const struct kaon_value *values,
                                          uint32_t count)
 {
-    struct kaon_frame frame = { .kind = KAON_FRAME_CALL, .function = function };
+    return call->has_spans ? put_spans(call, function, values, count)
+                           : put_values(call, function, values, count);
+}
 
-    return call->has_spans ? put_spans(call, values, count, &frame)
-                           : put_values(call, values, count, &frame);
+/* Bytes that a batch needs at most; UINT64_MAX if no exchange has so many. */
+static uint64_t batch_size(const struct kaon_batch_call *calls, size_t count)
+{
+    uint64_t size = count * sizeof(struct kaon_frame);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t more = kaon_wire_size(calls[i].args, (uint32_t)calls[i].count);
+
+        if (more > UINT32_MAX || size > UINT32_MAX)
+            return UINT64_MAX;
+        size += more;
+    }
+    return size;
+}
+
+static enum kaon_status fail_batch(struct kaon_call *call, uint64_t size)
+{
+    return kaon__fail(call->err, KAON_ETOOBIG,
+                      "the batch and its arguments need %llu bytes, the "
+                      "exchange has %llu: raise exchange_bytes, or make "
+                      "smaller batches",
+                      (unsigned long long)size,
+                      kaon__exchange_limit(call->memory));
+}
+
+enum kaon_status kaon__exchange_fit_batch(struct kaon_call *call,
+                                          const struct kaon_batch_call *calls,
+                                          size_t count)
+{
+    const uint64_t page = KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE;
+    uint64_t size = batch_size(calls, count);
+
+    if (size <= page)
+        return KAON_OK;
+    if (size > page + kaon__exchange_limit(call->memory))
+        return fail_batch(call, size);
+    return kaon__exchange_need_area(call, call->err);
+}
+
+/* Puts one call behind the others, and says in *frame what is free now. */
+static enum kaon_wire_status put_next(const struct kaon_wire *wire,
+                                      const struct kaon_batch_call *next,
+                                      const struct kaon_value *values,
+                                      struct kaon_frame *frame, uint32_t i)
+{
+    const struct kaon_wire_free free = { frame->free_page, frame->free_area };
+    struct kaon_frame one = { .kind = KAON_FRAME_CALL,
+                              .function = next->function.index };
+    enum kaon_wire_status status =
+        kaon_wire_put(wire, free, values, (uint32_t)next->count, &one);
+
+    if (status)
+        return status;
+    frame->free_page = one.free_page;
+    frame->free_area = one.free_area;
+    kaon_wire_write_frame(wire, frame->slots, i, &one);
+    return KAON_WIRE_OK;
+}
+
+enum kaon_status kaon__exchange_put_batch(struct kaon_call *call,
+                                          const struct kaon_batch_call *calls,
+                                          uint32_t count,
+                                          const struct kaon_value *moved,
+                                          uint32_t *frames)
+{
+    struct kaon_wire wire = kaon__memory_wire(call->memory);
+    struct kaon_wire_free free = kaon_wire_all_free();
+    struct kaon_frame frame = { .kind = KAON_FRAME_BATCH };
+
+    if (call->sandbox->buffer_end)
+        free.area = (uint32_t)call->sandbox->buffer_end;
+    if (kaon_wire_put_frames(&wire, free, count, &frame))
+        return fail_batch(call, batch_size(calls, count));
+    for (uint32_t i = 0; i < count; i++) {
+        if (put_next(&wire, &calls[i], moved ? moved : calls[i].args, &frame,
+                     i))
+            return fail_batch(call, batch_size(calls, count));
+        if (moved)
+            moved += calls[i].count;
+    }
+    call->sandbox->buffer_end = 0;
+    kaon__memory_put_frame(call->memory, &frame);
+    *frames = frame.slots;
+    return KAON_OK;
 }
 
 /* ---- Out of the exchange ----------------------------------------------- */
 
-/*
- * A guest that an exit does not stop may change what it handed over: its
- * strings and bytes are copied, and the copies judged.
- */
-static enum kaon_wire_status own_spans(struct kaon_sandbox *sandbox,
-                                       struct kaon_value *values,
-                                       uint32_t count)
+enum kaon_wire_status kaon__exchange_own(struct kaon_sandbox *sandbox,
+                                         struct kaon_value *values,
+                                         uint32_t count)
 {
     unsigned char *at;
     size_t need = 0;
@@ -172,6 +288,7 @@ static enum kaon_wire_status own_spans(struct kaon_sandbox *sandbox,
     for (uint32_t i = 0; i < count; i++)
         if (values[i].type >= KAON_TYPE_STRING)
             need += values[i].span.size + 1;
+    need += sandbox->copy_kept;
     if (need > sandbox->copy_room) {
         at = realloc(sandbox->copy, need);
         if (!at)
@@ -179,7 +296,7 @@ static enum kaon_wire_status own_spans(struct kaon_sandbox *sandbox,
         sandbox->copy = at;
         sandbox->copy_room = need;
     }
-    at = sandbox->copy;
+    at = sandbox->copy + sandbox->copy_kept;
     for (uint32_t i = 0; i < count; i++) {
         struct kaon_span *span = &values[i].span;
 
@@ -194,17 +311,4 @@ static enum kaon_wire_status own_spans(struct kaon_sandbox *sandbox,
             return KAON_WIRE_BAD_STRING;
     }
     return KAON_WIRE_OK;
-}
-
-enum kaon_wire_status kaon__exchange_get(const struct kaon_call *call,
-                                         const struct kaon_frame *frame,
-                                         struct kaon_value *values,
-                                         uint32_t max)
-{
-    struct kaon_wire wire = kaon__memory_wire(call->memory);
-    enum kaon_wire_status bad = kaon_wire_get(&wire, frame, values, max);
-
-    if (bad || call->backend->exit_stops_guest)
-        return bad;
-    return own_spans(call->sandbox, values, frame->count);
 }

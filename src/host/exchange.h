@@ -33,11 +33,53 @@ enum kaon_status kaon__exchange_put_call(struct kaon_call *call,
                                          const struct kaon_value *values,
                                          uint32_t count);
 
-/* The values of a frame of the guest's, which is a copy already. */
-enum kaon_wire_status kaon__exchange_get(const struct kaon_call *call,
-                                         const struct kaon_frame *frame,
+/*
+ * Copies of the calls' arguments, one after the other, that hold nothing which
+ * lies where a frame that is to be put may overwrite it: an earlier result,
+ * say. What kaon_sandbox_buffer() gave stays in its place, unless the guest is
+ * to run before the last call is put (`later`). *moved is NULL if there was
+ * nothing to move; free() it.
+ */
+enum kaon_status kaon__exchange_move_out(struct kaon_call *call,
+                                         const struct kaon_batch_call *calls,
+                                         size_t count, bool later,
+                                         struct kaon_value **moved);
+
+/* Fails if a batch is too large; else sees to it that there is an area, if it
+ * needs one. */
+enum kaon_status kaon__exchange_fit_batch(struct kaon_call *call,
+                                          const struct kaon_batch_call *calls,
+                                          size_t count);
+
+/* Puts a BATCH frame and its calls; *frames is where these are. The arguments
+ * are those of the calls, or moved, if that is not NULL. */
+enum kaon_status kaon__exchange_put_batch(struct kaon_call *call,
+                                          const struct kaon_batch_call *calls,
+                                          uint32_t count,
+                                          const struct kaon_value *moved,
+                                          uint32_t *frames);
+
+/*
+ * A guest that an exit does not stop may change what it handed over: its
+ * strings and bytes are copied, and the copies judged. They go behind what is
+ * kept of earlier results.
+ */
+enum kaon_wire_status kaon__exchange_own(struct kaon_sandbox *sandbox,
                                          struct kaon_value *values,
-                                         uint32_t max);
+                                         uint32_t count);
+
+/* The values of a frame of the guest's, which is a copy already. */
+static inline enum kaon_wire_status
+kaon__exchange_get(const struct kaon_call *call, const struct kaon_frame *frame,
+                   struct kaon_value *values, uint32_t max)
+{
+    struct kaon_wire wire = kaon__memory_wire(call->memory);
+    enum kaon_wire_status bad = kaon_wire_get(&wire, frame, values, max);
+
+    if (bad || (call->backend->exit_stops_guest && !call->keeps))
+        return bad;
+    return kaon__exchange_own(call->sandbox, values, frame->count);
+}
 
 /* Does a value's data lie at `memory`? */
 static inline bool kaon__lies_in(const struct kaon_value *value,

@@ -9,6 +9,7 @@
 #define KAON_SRC_HOST_IMAGE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <kaon/image.h>
 
 /* Whole pages of one protection, in ascending, disjoint guest addresses. */
@@ -48,6 +49,7 @@ struct kaon_image {
 
     uint64_t entry;
     int dynamic;
+    bool batch; /* takes BATCH frames */
 
     struct kaon_image_symbol *symbols; /* ascending addresses, all different */
     uint32_t symbol_count;

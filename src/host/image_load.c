@@ -321,6 +321,7 @@ enum kaon_status kaon__image_load(struct kaon_image *image,
         return out_of_memory(elf);
     image->entry = elf->entry;
     image->dynamic = elf->dynamic;
+    image->batch = elf->batch;
     status = load_layout(image, elf);
     if (!status)
         status = load_functions(image, elf);

@@ -240,15 +240,6 @@ uint64_t kaon__memory_bytes(const struct kaon_memory *memory)
 
 /* ---- The exchange ------------------------------------------------------ */
 
-struct kaon_wire kaon__memory_wire(const struct kaon_memory *memory)
-{
-    uint64_t size = memory->area ? memory->sizes.exchange - KAON_PAGE_SIZE : 0;
-
-    return (struct kaon_wire){ .page = memory->mailbox_page,
-                               .area = memory->area,
-                               .area_size = (uint32_t)size };
-}
-
 /* The area is one run, so that the host can use what lies in it in place. */
 enum kaon_status kaon__memory_need_area(struct kaon_memory *memory,
                                         struct kaon_error *err)
@@ -293,6 +284,21 @@ void kaon__memory_get_frame(const struct kaon_memory *memory,
 {
     memcpy(frame, memory->mailbox_page + offsetof(struct kaon_mailbox, frame),
            sizeof *frame);
+}
+
+bool kaon__memory_take_posted(struct kaon_memory *memory,
+                              struct kaon_posted *posted)
+{
+    volatile uint64_t *at = (volatile uint64_t *)(void *)(
+        memory->mailbox_page + offsetof(struct kaon_mailbox, posted));
+    uint64_t word = *at;
+
+    posted->frames = (uint32_t)word;
+    posted->count = (uint32_t)(word >> 32);
+    if (!posted->count)
+        return false;
+    *at = 0;
+    return true;
 }
 
 /* Where the host sees what a guest address shows; NULL if nothing. */

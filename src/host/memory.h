@@ -159,7 +159,15 @@ bool kaon__memory_is_overflow(const struct kaon_memory *memory,
                               uint64_t address, uint64_t stack_pointer);
 
 /* The exchange as it is; and with the argument area for certain. */
-struct kaon_wire kaon__memory_wire(const struct kaon_memory *memory);
+static inline struct kaon_wire
+kaon__memory_wire(const struct kaon_memory *memory)
+{
+    uint64_t size = memory->area ? memory->sizes.exchange - KAON_PAGE_SIZE : 0;
+
+    return (struct kaon_wire){ .page = memory->mailbox_page,
+                               .area = memory->area,
+                               .area_size = (uint32_t)size };
+}
 enum kaon_status kaon__memory_need_area(struct kaon_memory *memory,
                                         struct kaon_error *err);
 
@@ -168,6 +176,11 @@ void kaon__memory_put_frame(struct kaon_memory *memory,
                             const struct kaon_frame *frame);
 void kaon__memory_get_frame(const struct kaon_memory *memory,
                             struct kaon_frame *frame);
+
+/* What the guest says that it posted: one copy, which the host has then. False
+ * if there is nothing. */
+bool kaon__memory_take_posted(struct kaon_memory *memory,
+                              struct kaon_posted *posted);
 
 /* Bytes that are the sandbox's own. */
 uint64_t kaon__memory_bytes(const struct kaon_memory *memory);

@@ -41,6 +41,7 @@ const char *kaon_outcome_name(enum kaon_outcome_kind kind)
     case KAON_CANCELLED: return "CANCELLED";
     case KAON_DEADLINE: return "DEADLINE";
     case KAON_OUT_OF_MEMORY: return "OUT_OF_MEMORY";
+    case KAON_NOT_RUN: return "NOT_RUN";
     }
     return "?";
 }

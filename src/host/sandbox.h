@@ -44,7 +44,7 @@ struct kaon_sandbox {
     uint64_t buffer_end; /* of kaon_sandbox_buffer(), an offset; 0 if none */
     uint64_t calls, host_calls, exits;
     unsigned char *copy; /* of strings and bytes, if exits do not stop it */
-    size_t copy_room;
+    size_t copy_room, copy_kept;
 
     /* Other threads may stop a call: those that are about to are counted, and
      * a call does not end before they are done. */

@@ -52,6 +52,7 @@ static void frames_have_their_numbers(void **state)
     assert_int_equal(KAON_FRAME_HOST_ERROR, 7);
     assert_int_equal(KAON_FRAME_HOST_REFUSED, 8);
     assert_int_equal(KAON_FRAME_REFUSED, 9);
+    assert_int_equal(KAON_FRAME_BATCH, 10);
     assert_int_equal(KAON_FUNCTION_BY_NAME, 0xffffffff);
     assert_int_equal(KAON_FUNCTION_INIT, 0xfffffffe);
     assert_int_equal(KAON_REFUSED_UNKNOWN, 1);
@@ -94,6 +95,7 @@ static void the_mailbox_is_laid_out_so(void **state)
     (void)state;
     assert_int_equal(KAON_MAILBOX_SIZE, 4096);
     assert_int_equal(KAON_MAILBOX_FREE, 256);
+    assert_int_equal(KAON_POSTED_MAX, 256);
     assert_int_equal(KAON_MAILBOX_MAGIC, 0x4e4f414b);
     assert_int_equal(sizeof(struct kaon_mailbox), 4096);
     AT(struct kaon_mailbox, magic, 0, 4);
@@ -108,7 +110,10 @@ static void the_mailbox_is_laid_out_so(void **state)
     AT(struct kaon_mailbox, seed, 56, 32);
     AT(struct kaon_mailbox, reserved1, 88, 40);
     AT(struct kaon_mailbox, frame, 128, 32);
-    AT(struct kaon_mailbox, reserved2, 160, 96);
+    AT(struct kaon_mailbox, posted, 160, 8);
+    AT(struct kaon_mailbox, posted.frames, 160, 4);
+    AT(struct kaon_mailbox, posted.count, 164, 4);
+    AT(struct kaon_mailbox, reserved2, 168, 88);
     AT(struct kaon_mailbox, payload, 256, 3840);
 }
 
@@ -120,6 +125,7 @@ static void the_tables_of_a_guest_are_laid_out_so(void **state)
     assert_string_equal(KAON_EXPORTS_SECTION, "kaon_exports");
     assert_string_equal(KAON_IMPORTS_SECTION, "kaon_imports");
     assert_int_equal(KAON_INFO_DYNAMIC, 1);
+    assert_int_equal(KAON_INFO_BATCH, 2);
 
     assert_int_equal(sizeof(struct kaon_guest_info), 64);
     AT(struct kaon_guest_info, magic, 0, 8);

@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The guest library as a guest uses it, natively: a guest is ordinary code,
- * and all that it needs of the machine around it is the gate. Here the gate
- * is a jump into this program, which plays the host: it answers host calls
- * where they are made, and jumps out when the guest has answered.
- */
-#include <setjmp.h>
+/* Calls into the guest library, and host calls out of it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <kaon/guest.h>
 
-#include "abi/wire.h"
-#include "guest/dispatch.h"
-#include "support/harness.h"
+#include "guest_host.h"
 #include "support/step.h"
 
 /* The guest's functions */
@@ -122,147 +113,11 @@ void kaon_guest_init(void)
         init_body();
 }
 
-/* The host */
-
-#define AREA_SIZE (256u << 10)
-#define HEAP_SIZE (1u << 20)
-
-extern const struct kaon__record __start_kaon_exports[], __stop_kaon_exports[];
-extern const struct kaon__record __start_kaon_imports[];
-
-static _Alignas(4096) unsigned char exchange[KAON_MAILBOX_SIZE + AREA_SIZE];
-static _Alignas(16) unsigned char heap[HEAP_SIZE];
-static struct kaon_mailbox *const mailbox = (struct kaon_mailbox *)exchange;
-static const struct kaon_wire wire = { exchange, exchange + KAON_MAILBOX_SIZE,
-                                       AREA_SIZE };
-
-/* How the test answers a host call. */
-struct answer {
-    uint32_t kind;
-    int32_t code;
-    struct kaon_value value;
-};
-
-/* args is an array of 17: a call by name has its name first. */
-static void (*host)(uint32_t function, const struct kaon_value *args,
-                    uint32_t count, struct answer *answer);
-static unsigned int host_calls;
-static bool host_answers_badly;
-static jmp_buf answered;
-
-static void host_function(void)
-{
-    struct kaon_frame frame = mailbox->frame;
-    struct kaon_value args[KAON_PARAMS_MAX + 1];
-    struct answer answer = { .kind = KAON_FRAME_HOST_RESULT };
-
-    host_calls++;
-    assert_int_equal(kaon_wire_get(&wire, &frame, args, KAON_PARAMS_MAX + 1),
-                     KAON_WIRE_OK);
-    host(frame.function, args, frame.count, &answer);
-
-    struct kaon_frame back = { .kind = answer.kind, .code = answer.code };
-    assert_int_equal(kaon_wire_put(&wire, kaon_wire_offer(&wire, &frame),
-                                   &answer.value,
-                                   answer.value.type != KAON_TYPE_VOID, &back),
-                     KAON_WIRE_OK);
-    if (host_answers_badly)
-        back.slots = 8;
-    mailbox->frame = back;
-}
-
-/* What the gate does on a hypervisor, without one. */
-static void gate(void)
-{
-    if (mailbox->frame.kind == KAON_FRAME_HOST_CALL)
-        host_function();
-    else
-        longjmp(answered, 1);
-}
-
-/* movabs $gate, %rax; jmp *%rax. */
-static void gate_map(void)
-{
-    static bool mapped;
-    const uint64_t target = (uintptr_t)gate;
-    unsigned char code[12] = { 0x48, 0xb8 };
-    unsigned char *page;
-
-    if (mapped)
-        return;
-    page = mmap((void *)KAON_GATE_ADDRESS, 4096, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    if (page != (void *)KAON_GATE_ADDRESS)
-        harness_skip("the gate's address is taken in this process");
-    memcpy(code + 2, &target, sizeof target);
-    code[10] = 0xff;
-    code[11] = 0xe0;
-    memcpy(page + (KAON_GATE_LEAVE - KAON_GATE_ADDRESS), code, sizeof code);
-    assert_int_equal(mprotect(page, 4096, PROT_READ | PROT_EXEC), 0);
-    mapped = true;
-}
-
-/* A guest that was never entered. Its heap is what the last one left. */
 static void guest_begin(void)
 {
-    gate_map();
-    memset(exchange, 0, sizeof exchange);
-    *mailbox = (struct kaon_mailbox){
-        .magic = KAON_MAILBOX_MAGIC,
-        .abi_version = KAON_ABI_VERSION,
-        .exchange_size = sizeof exchange,
-        .heap = (uintptr_t)heap,
-        .heap_size = sizeof heap,
-        .stack_low = (uintptr_t)__builtin_frame_address(0) - (1 << 20),
-        .stack_high = (uintptr_t)__builtin_frame_address(0),
-    };
-    kaon__exchange = (struct kaon__exchange){ 0 };
+    guest_host_begin();
     constructed = initialised = 0;
     init_body = NULL;
-    host = NULL;
-    host_calls = 0;
-    host_answers_badly = false;
-}
-
-/* Enters with a CALL; the answer's slot, if any, is in *result. */
-static struct kaon_frame enter(uint32_t function, const struct kaon_value *args,
-                               uint32_t count, struct kaon_value *result)
-{
-    struct kaon_frame frame = { .kind = KAON_FRAME_CALL, .function = function };
-
-    assert_int_equal(
-        kaon_wire_put(&wire, kaon_wire_all_free(), args, count, &frame),
-        KAON_WIRE_OK);
-    mailbox->frame = frame;
-    if (!setjmp(answered))
-        kaon__dispatch(mailbox);
-    frame = mailbox->frame;
-    *result = kaon_void();
-    assert_int_equal(kaon_wire_get(&wire, &frame, result, 1), KAON_WIRE_OK);
-    return frame;
-}
-
-static uint32_t index_of(const char *name)
-{
-    const struct kaon__record *at = __start_kaon_exports;
-
-    while (at < __stop_kaon_exports && strcmp(at->name, name) != 0)
-        at++;
-    assert_true(at < __stop_kaon_exports);
-    return (uint32_t)(at - __start_kaon_exports);
-}
-
-/* A call that must succeed. */
-static struct kaon_value call(const char *name, const struct kaon_value *args,
-                              uint32_t count)
-{
-    struct kaon_value result;
-    struct kaon_frame frame = enter(index_of(name), args, count, &result);
-
-    if (frame.kind != KAON_FRAME_RESULT)
-        fail_msg("%s: frame %u, code %d, %s", name, frame.kind, frame.code,
-                 frame.count ? (const char *)result.span.data : "no text");
-    return result;
 }
 
 static struct kaon_frame call_by_name(const char *name,
@@ -274,11 +129,6 @@ static struct kaon_frame call_by_name(const char *name,
     memcpy(values + 1, args, count * sizeof *args);
     return enter(KAON_FUNCTION_BY_NAME, values, count + 1, result);
 }
-
-#define CALL(name, ...)                                 \
-    call(name, (struct kaon_value[]){ __VA_ARGS__ },    \
-         sizeof((struct kaon_value[]){ __VA_ARGS__ }) / \
-             sizeof(struct kaon_value))
 
 static void run(void (*function)(void))
 {

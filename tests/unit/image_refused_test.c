@@ -222,7 +222,7 @@ static void what_is_no_kaon_guest_is_refused(void **state)
             elf_section(file, KAON_INFO_SECTION)->sh_size = 8);
     REFUSED("size, flags or reserved",
             elf_section(file, KAON_INFO_SECTION)->sh_size += 8);
-    REFUSED("size, flags or reserved", elf_info(file)->flags = 2);
+    REFUSED("size, flags or reserved", elf_info(file)->flags = 4);
     REFUSED("size, flags or reserved", elf_info(file)->reserved[4] = 1);
     REFUSED("entry at 0x500000", elf_info(file)->entry = ELF_RODATA);
     REFUSED("entry at 0x400100",

@@ -336,6 +336,8 @@ static enum kaon_status babbles(struct kaon_scripted_guest *guest,
     for (size_t i = 0; i < KAON_MAILBOX_SIZE; i++)
         page[i] = (unsigned char)(random() % 4 ? random() % 17 : random());
     frame->kind = (uint32_t)random() % 10;
+    if (random() % 8)
+        play_mailbox(guest)->posted.count = 0;
     frame->function = random() % 2 ? (uint32_t)random() % 4 : UINT32_MAX;
     frame->count = (uint32_t)random() % 4;
     frame->slots = frame->count ? (uint32_t)random() % 600 * 8 : 0;

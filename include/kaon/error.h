@@ -36,6 +36,7 @@ enum kaon_status {
     KAON_EBUSY = -10,     /* the sandbox is running in another call */
     KAON_EPOISONED = -11, /* an earlier outcome left the sandbox unusable */
     KAON_EBACKEND = -12,  /* no hypervisor, no permission, or it refused */
+    KAON_ESNAPSHOT = -13, /* not a saved snapshot, or a damaged one */
 };
 
 /* Bytes of kaon_error.text, its NUL included. Longer sentences are cut. */

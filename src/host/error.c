@@ -57,6 +57,7 @@ const char *kaon_status_name(enum kaon_status status)
     case KAON_EBUSY: return "KAON_EBUSY";
     case KAON_EPOISONED: return "KAON_EPOISONED";
     case KAON_EBACKEND: return "KAON_EBACKEND";
+    case KAON_ESNAPSHOT: return "KAON_ESNAPSHOT";
     }
     return "KAON_E?";
 }

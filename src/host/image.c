@@ -2,8 +2,8 @@
 /*
  * Images: made from a file or from memory, shared, ended.
  *
- * Owns the count of references, and the file while it is read: neither its
- * descriptor nor its bytes outlive kaon_image_open(). An image that is half
+ * Owns the count of references, and the file while it is read: its descriptor
+ * does not outlive kaon_image_open(). An image that is half
  * made is zero where it has nothing yet, so one function can end any image.
  */
 #include "host/image.h"
@@ -29,6 +29,7 @@ static void free_image(struct kaon_image *image)
         close(image->memory_fd);
     if (image->memory)
         munmap(image->memory, image->memory_size);
+    free(atomic_load(&image->digest));
     free(image->strings);
     free(image->symbols);
     free(image->names);
@@ -64,20 +65,27 @@ static enum kaon_status make_image(struct kaon_image **out,
     return KAON_OK;
 }
 
-enum kaon_status kaon_image_parse(struct kaon_image **out, const void *bytes,
-                                  size_t size, struct kaon_error *err)
+enum kaon_status kaon__image_parse(struct kaon_image **out, const void *bytes,
+                                   size_t size, const char *name,
+                                   struct kaon_error *err)
 {
     struct kaon_elf elf = {
         .bytes = bytes,
         .size = size,
-        .name = "guest",
+        .name = name,
         .err = err,
     };
 
+    return make_image(out, &elf);
+}
+
+enum kaon_status kaon_image_parse(struct kaon_image **out, const void *bytes,
+                                  size_t size, struct kaon_error *err)
+{
     if (!out || !bytes)
         return kaon__fail(err, KAON_EINVAL, "%s is NULL",
                           out ? "bytes" : "out");
-    return make_image(out, &elf);
+    return kaon__image_parse(out, bytes, size, "guest", err);
 }
 
 static enum kaon_status fail_io(struct kaon_error *err, const char *verb,

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <kaon/image.h>
 
+struct kaon_digest;
+
 /* Whole pages of one protection, in ascending, disjoint guest addresses. */
 struct kaon_image_region {
     uint64_t address; /* page-aligned */
@@ -37,6 +39,11 @@ struct kaon_image {
     uint64_t memory_size; /* a multiple of the page size */
     int memory_fd;        /* the memfd that it maps */
 
+    /* The ELF itself, for who saves a snapshot: bytes of the memfd behind the
+     * memory. Its digest is made when it is first asked for. */
+    uint64_t file_size;
+    _Atomic(struct kaon_digest *) digest;
+
     struct kaon_image_region *regions;
     uint32_t region_count;
     struct kaon_segment *segments; /* as in the ELF, for kaon_image_segment */
@@ -55,6 +62,21 @@ struct kaon_image {
     uint32_t symbol_count;
     char *strings; /* the symbols' names */
 };
+
+/* As kaon_image_parse(), with what messages are to call it. */
+enum kaon_status kaon__image_parse(struct kaon_image **out, const void *bytes,
+                                   size_t size, const char *name,
+                                   struct kaon_error *err);
+
+/* Copies from the ELF that the image was made of. */
+enum kaon_status kaon__image_read_file(const struct kaon_image *image,
+                                       uint64_t offset, void *to, size_t size,
+                                       struct kaon_error *err);
+
+/* The ELF's SHA-256. */
+enum kaon_status kaon__image_digest(struct kaon_image *image,
+                                    struct kaon_digest *out,
+                                    struct kaon_error *err);
 
 /* Adds a reference; kaon_image_destroy() gives one back. Returns image. */
 struct kaon_image *kaon__image_hold(struct kaon_image *image);

@@ -77,6 +77,7 @@ static void copy_segments(struct kaon_image *image, const struct kaon_elf *elf)
 static enum kaon_status load_memory(struct kaon_image *image,
                                     const struct kaon_elf *elf)
 {
+    enum kaon_status status;
     /* A file, so that other processes can map it too; it holds no page for
      * zeroes that nobody reads. */
     int fd = memfd_create("kaon-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -98,6 +99,9 @@ static enum kaon_status load_memory(struct kaon_image *image,
         return kaon__fail_errno(elf->err, KAON_ENOMEM,
                                 "cannot make the image of %.64s read-only: %s",
                                 elf->name, strerror(errno));
+    status = kaon__image_keep_file(image, elf);
+    if (status)
+        return status;
     /* Nobody is given the descriptor; should somebody get it, it is of no use.
      * Older kernels lack one of the seals: then it is only ours to guard. */
     fcntl(fd, F_ADD_SEALS,

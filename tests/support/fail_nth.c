@@ -79,6 +79,7 @@ WRAP(ENOMEM, NULL, void *, realloc, (void *old, size_t size), old, size)
 WRAP(ENOMEM, NULL, void *, aligned_alloc, (size_t align, size_t size), align,
      size)
 WRAP(ENOMEM, NULL, char *, strdup, (const char *text), text)
+WRAP(ENOMEM, NULL, char *, strndup, (const char *text, size_t size), text, size)
 
 WRAP(ENOMEM, MAP_FAILED, void *, mmap,
      (void *at, size_t size, int prot, int flags, int fd, off_t offset), at,
@@ -94,6 +95,30 @@ WRAP(ENOMEM, -1, int, madvise, (void *at, size_t size, int advice), at, size,
 WRAP(EIO, -1, ssize_t, read, (int fd, void *to, size_t size), fd, to, size)
 WRAP(EIO, -1, ssize_t, __read_chk, (int fd, void *to, size_t size, size_t room),
      fd, to, size, room)
+WRAP(EIO, -1, ssize_t, pread, (int fd, void *to, size_t size, off_t offset), fd,
+     to, size, offset)
+WRAP(EIO, -1, ssize_t, pread64,
+     (int fd, void *to, size_t size, off64_t offset), fd, to, size, offset)
+WRAP(EIO, -1, ssize_t, __pread_chk,
+     (int fd, void *to, size_t size, off_t offset, size_t room), fd, to, size,
+     offset, room)
+WRAP(EIO, -1, ssize_t, __pread64_chk,
+     (int fd, void *to, size_t size, off64_t offset, size_t room), fd, to, size,
+     offset, room)
+WRAP(ENOSPC, -1, ssize_t, write, (int fd, const void *from, size_t size), fd,
+     from, size)
+WRAP(ENOSPC, -1, ssize_t, pwrite,
+     (int fd, const void *from, size_t size, off_t offset), fd, from, size,
+     offset)
+WRAP(ENOSPC, -1, ssize_t, pwrite64,
+     (int fd, const void *from, size_t size, off64_t offset), fd, from, size,
+     offset)
+WRAP(EIO, -1, int, fsync, (int fd), fd)
+WRAP(EACCES, -1, int, mkdirat, (int directory, const char *name, mode_t mode),
+     directory, name, mode)
+WRAP(EACCES, -1, int, renameat,
+     (int from, const char *old, int to, const char *new), from, old, to, new)
+WRAP(ENOLCK, -1, int, flock, (int fd, int operation), fd, operation)
 WRAP(EIO, -1, int, fstat, (int fd, struct stat *out), fd, out)
 WRAP(EIO, -1, int, fstat64, (int fd, struct stat64 *out), fd, out)
 WRAP(EMFILE, -1, int, memfd_create, (const char *name, unsigned int flags),

@@ -36,6 +36,7 @@
 #ifndef KAON_SNAPSHOT_H
 #define KAON_SNAPSHOT_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <kaon/error.h>
 #include <kaon/image.h>
@@ -137,6 +138,103 @@ struct kaon_snapshot_stats {
  */
 KAON_API enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
                                               struct kaon_snapshot_stats *out);
+
+/* ---- On disk -----------------------------------------------------------
+ *
+ * A snapshot is saved as an OCI image layout: a directory of small files that
+ * describe it and of blobs named by their SHA-256. Tools such as skopeo copy
+ * it to any registry and back. It is self-contained, the guest's ELF file
+ * included; docs/snapshot-format.md describes all of it. A layout may hold
+ * several snapshots, each under a name; what they have in common is there
+ * once.
+ *
+ * What is read from a layout is not trusted: a damaged or hostile one is
+ * refused with the reason, and nothing outside of its directory is opened. But
+ * who can write to a layout decides what its guests do.
+ *
+ * While a snapshot is open, its pages stay in their files, and all processes
+ * that have it open share the system's copies of them. So these files should
+ * not change: replace a layout, do not write to its blobs (kaon_snapshot_save()
+ * never does). Should one change or shrink nevertheless, after it was checked,
+ * the host survives it: guests get what is there, zeroes where nothing is any
+ * more, or end with KAON_FAULT.
+ */
+
+/* Options of a save; make them with KAON_SAVE_OPTS(). 0 is default. */
+struct kaon_save_opts {
+    size_t size; /* sizeof(struct kaon_save_opts) */
+
+    /* What the snapshot is called in its layout: letters, digits and "_.-",
+     * none of the last two first, up to 128. NULL: "latest". */
+    const char *name;
+
+    /* Take the name from a snapshot that has it. */
+    int32_t replace;
+};
+#define KAON_SAVE_OPTS(...)                                           \
+    (&(struct kaon_save_opts){ .size = sizeof(struct kaon_save_opts), \
+                               __VA_ARGS__ })
+
+/**
+ * kaon_snapshot_save - write a snapshot to a directory
+ *
+ * The directory is made, or is empty, or is a layout already; then the
+ * snapshot is added to that. Whatever fails, the directory is as it was, or
+ * is not there; and when this returns, all of it is on the disk.
+ *
+ * In:      directory  its parent must exist.
+ * Returns: KAON_OK; KAON_EINVAL (also: the name is taken); KAON_EIO (the file
+ *          system said no: a full disk, for example); KAON_ESNAPSHOT (the
+ *          directory holds something else, or a damaged layout); KAON_EBUSY
+ *          (somebody else is saving there); KAON_ENOMEM.
+ * Threads: any.
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status
+kaon_snapshot_save(struct kaon_snapshot *snapshot, const char *directory,
+                   const struct kaon_save_opts *opts, struct kaon_error *err);
+
+/* Options of an open; make them with KAON_OPEN_OPTS(). 0 is default. */
+struct kaon_open_opts {
+    size_t size; /* sizeof(struct kaon_open_opts) */
+
+    /* Which snapshot of the layout; NULL: the only one, or "latest". */
+    const char *name;
+
+    /* The image to use, so that sandboxes of it can be restored: made of the
+     * same ELF file, or the snapshot is refused. NULL: the layout's. */
+    struct kaon_image *image;
+
+    /* Refuse a snapshot of which guest, map and pages are larger together. */
+    uint64_t size_max; /* bytes; default: no limit */
+
+    /* Believe that guest, map and pages are what they were when they were
+     * saved, and do not read all of them to see. What is needed to keep the
+     * host safe is checked nevertheless. */
+    int32_t skip_digests;
+};
+#define KAON_OPEN_OPTS(...)                                           \
+    (&(struct kaon_open_opts){ .size = sizeof(struct kaon_open_opts), \
+                               __VA_ARGS__ })
+
+/**
+ * kaon_snapshot_open - open a snapshot that was saved
+ *
+ * Checks all that is recorded with it: architecture, ABI version, the guest's
+ * ELF, its layout in memory, and the host functions that it imports.
+ *
+ * Out:     out    the snapshot. Release with kaon_snapshot_destroy(). It
+ *                 takes a file descriptor for each layer (up to 16) and, with
+ *                 its own image, one more.
+ * In:      directory  the layout.
+ * Returns: KAON_OK; KAON_EINVAL (also: opts->image is another); KAON_EIO (a
+ *          file cannot be read); KAON_ESNAPSHOT (the reason is in err);
+ *          KAON_EABI (saved for another version of kaon/abi.h); KAON_EIMAGE;
+ *          KAON_ENOMEM.
+ * Threads: any.
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status
+kaon_snapshot_open(struct kaon_snapshot **out, const char *directory,
+                   const struct kaon_open_opts *opts, struct kaon_error *err);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,22 +39,81 @@ static enum kaon_status make_memory(struct kaon_layer *layer,
     return KAON_OK;
 }
 
+static struct kaon_layer *allocate(uint64_t size, struct kaon_error *err)
+{
+    struct kaon_layer *layer = calloc(1, sizeof *layer);
+
+    if (!layer) {
+        kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+        return NULL;
+    }
+    atomic_init(&layer->references, 1);
+    layer->size = size;
+    layer->fd = -1;
+    return layer;
+}
+
 enum kaon_status kaon__layer_create(struct kaon_layer **out, uint64_t size,
                                     struct kaon_error *err)
 {
-    struct kaon_layer *layer = calloc(1, sizeof *layer);
+    struct kaon_layer *layer = allocate(size, err);
     enum kaon_status status;
 
     if (!layer)
-        return kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
-    atomic_init(&layer->references, 1);
-    layer->size = size;
+        return KAON_ENOMEM;
     status = make_memory(layer, err);
     if (status)
         kaon__layer_destroy(layer);
     else
         *out = layer;
     return status;
+}
+
+enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
+                                  uint64_t size, struct kaon_error *err)
+{
+    struct kaon_layer *layer = allocate(size, err);
+    void *memory;
+
+    if (!layer)
+        return KAON_ENOMEM;
+    memory = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+        free(layer);
+        return kaon__fail_errno(err, errno == ENOMEM ? KAON_ENOMEM : KAON_EIO,
+                                "cannot map the file of a layer: %s",
+                                strerror(errno));
+    }
+    layer->memory = memory;
+    layer->fd = fd;
+    layer->file = true;
+    *out = layer;
+    return KAON_OK;
+}
+
+bool kaon__layer_read(const struct kaon_layer *layer, uint64_t offset, void *to,
+                      size_t size)
+{
+    char *at = to;
+
+    if (!layer->file) {
+        memcpy(to, layer->memory + offset, size);
+        return true;
+    }
+    while (size) {
+        ssize_t got = pread(layer->fd, at, size, (off_t)offset);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            memset(at, 0, size);
+            return false;
+        }
+        at += got;
+        size -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return true;
 }
 
 enum kaon_status kaon__layer_seal(struct kaon_layer *layer,

@@ -2,11 +2,19 @@
 /*
  * Layers: host memory that never changes once it is sealed, with references
  * to it. Each is a file of its own, so that a process can map it too.
+ *
+ * A layer may also be somebody's file, that of a saved snapshot, so that all
+ * who have it open share its pages. Such a file can change and shrink, which
+ * must hurt none but the guest: the host never reads it through its mapping,
+ * which would be SIGBUS, but by kaon__layer_read(). Whatever else touches the
+ * mapping is KVM or a guest's process, for which it is a fault of the guest.
  */
 #ifndef KAON_SRC_HOST_LAYER_H
 #define KAON_SRC_HOST_LAYER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <kaon/error.h>
 
@@ -14,7 +22,8 @@ struct kaon_layer {
     atomic_uint references;
     unsigned char *memory; /* whole pages; read-only, once sealed */
     uint64_t size;
-    int fd; /* the file that it maps */
+    int fd;    /* the file that it maps */
+    bool file; /* somebody's: never to be read through `memory` */
 };
 
 /* One of so many bytes, all zero, to be filled in and sealed. */
@@ -22,6 +31,15 @@ enum kaon_status kaon__layer_create(struct kaon_layer **out, uint64_t size,
                                     struct kaon_error *err);
 enum kaon_status kaon__layer_seal(struct kaon_layer *layer,
                                   struct kaon_error *err);
+
+/* Somebody's file, of so many bytes. Takes the descriptor, unless it fails. */
+enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
+                                  uint64_t size, struct kaon_error *err);
+
+/* Copies from a layer of either kind. What a file does not have any more is
+ * zero, and the result false. */
+bool kaon__layer_read(const struct kaon_layer *layer, uint64_t offset, void *to,
+                      size_t size);
 
 struct kaon_layer *kaon__layer_hold(struct kaon_layer *layer);
 void kaon__layer_destroy(struct kaon_layer *layer);

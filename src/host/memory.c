@@ -148,23 +148,34 @@ uint64_t kaon__memory_bound(const struct kaon_image *image,
     return own + 2 * (shown >> 21) * KAON_PAGE_SIZE + 64 * KAON_PAGE_SIZE;
 }
 
+struct kaon_places kaon__memory_places(const struct kaon_image *image,
+                                       const struct kaon_sizes *sizes)
+{
+    uint64_t stack = kaon__image_end(image) + GAP_SIZE + GUARD_SIZE;
+    uint64_t exchange = stack + sizes->stack;
+
+    return (struct kaon_places){
+        .stack = stack,
+        .exchange = exchange,
+        .heap = exchange + sizes->exchange,
+    };
+}
+
 bool kaon__memory_can_own(const struct kaon_image *image,
                           const struct kaon_sizes *sizes, uint64_t address,
                           uint64_t pages)
 {
-    uint64_t stack = kaon__image_end(image) + GAP_SIZE + GUARD_SIZE;
-    uint64_t exchange = stack + sizes->stack;
-    uint64_t heap = exchange + sizes->exchange;
+    const struct kaon_places at = kaon__memory_places(image, sizes);
     const struct kaon_image_region *region = kaon__image_region(image, address);
 
     if (region)
         return region->writable &&
                pages <=
                    region->pages - (address - region->address) / KAON_PAGE_SIZE;
-    if (address >= stack && address < exchange)
-        return pages <= (exchange - address) / KAON_PAGE_SIZE;
-    return address >= heap && address - heap < sizes->heap &&
-           pages <= (heap + sizes->heap - address) / KAON_PAGE_SIZE;
+    if (address >= at.stack && address < at.exchange)
+        return pages <= (at.exchange - address) / KAON_PAGE_SIZE;
+    return address >= at.heap && address - at.heap < sizes->heap &&
+           pages <= (at.heap + sizes->heap - address) / KAON_PAGE_SIZE;
 }
 
 enum kaon_status kaon__memory_create(struct kaon_memory **out,
@@ -333,7 +344,7 @@ bool kaon__memory_read(const struct kaon_memory *memory, uint64_t address,
             return false;
         if (part > size)
             part = size;
-        memcpy(at, from, part);
+        kaon__snapshot_read(memory->view->snapshot, from, at, part);
         at += part;
         address += part;
         size -= part;

@@ -132,6 +132,13 @@ enum kaon_status kaon__memory_changes(const struct kaon_memory *memory,
                                       uint64_t **out, size_t *count,
                                       struct kaon_error *err);
 
+/* Where a sandbox of this image and sizes has what: lowest addresses. */
+struct kaon_places {
+    uint64_t stack, exchange, heap;
+};
+struct kaon_places kaon__memory_places(const struct kaon_image *image,
+                                       const struct kaon_sizes *sizes);
+
 /* May a sandbox of this image and sizes have pages of its own there? */
 bool kaon__memory_can_own(const struct kaon_image *image,
                           const struct kaon_sizes *sizes, uint64_t address,

@@ -23,10 +23,14 @@
  * as much as some twenty cleared when it is touched again. */
 #define AREA_BY_HAND 4096
 
-static void renew_page(unsigned char *at, const unsigned char *content)
+static void renew_page(const struct kaon_memory *memory,
+                       const struct kaon_extent *extent)
 {
-    if (content)
-        memcpy(at, content, KAON_PAGE_SIZE);
+    unsigned char *at =
+        kaon__arena_at(memory->machine->arena, extent->physical);
+
+    if (extent->content)
+        kaon__snapshot_read(memory->state, extent->content, at, KAON_PAGE_SIZE);
     else
         memset(at, 0, KAON_PAGE_SIZE);
 }
@@ -60,7 +64,8 @@ static void copy_part(const struct kaon_memory *memory,
     unsigned char *at = part_of(memory, extent, &address, &pages);
 
     if (at)
-        memcpy(at, content + (address - from), pages * KAON_PAGE_SIZE);
+        kaon__snapshot_read(memory->state, content + (address - from), at,
+                            pages * KAON_PAGE_SIZE);
 }
 
 /* A search for pages of an extent that were ever touched. */
@@ -141,8 +146,7 @@ void kaon__memory_renew(struct kaon_memory *memory)
         if (extent->pages > 1)
             renew_run(memory, extent);
         else
-            renew_page(kaon__arena_at(memory->machine->arena, extent->physical),
-                       extent->content);
+            renew_page(memory, extent);
     }
 }
 
@@ -227,8 +231,7 @@ void kaon__memory_reset(struct kaon_memory *memory)
         const struct kaon_extent *extent = &memory->extents[i];
 
         if (!discard || extent->content)
-            renew_page(kaon__arena_at(memory->machine->arena, extent->physical),
-                       extent->content);
+            renew_page(memory, extent);
     }
     clear_area(memory, true);
     kaon__memory_start(memory);
@@ -301,11 +304,13 @@ enum kaon_status kaon__memory_make_fit(struct kaon_memory *memory,
     return KAON_OK;
 }
 
-static bool is_changed(const unsigned char *at, const unsigned char *content)
+static bool is_changed(const struct kaon_memory *memory,
+                       const unsigned char *at, uint64_t address)
 {
     static const unsigned char zero[KAON_PAGE_SIZE];
+    const unsigned char *content = kaon__memory_content(memory, address);
 
-    return memcmp(at, content ? content : zero, KAON_PAGE_SIZE) != 0;
+    return !kaon__snapshot_equal(memory->state, content ? content : zero, at);
 }
 
 static bool in_exchange(const struct kaon_memory *memory, uint64_t address)
@@ -332,7 +337,7 @@ static size_t changes_in(const struct kaon_memory *memory,
 
     for (uint64_t k = 0; k < touched->count; k++) {
         if (!in_exchange(memory, address) &&
-            is_changed(at, kaon__memory_content(memory, address)))
+            is_changed(memory, at, address))
             out[found++] = address;
         address += KAON_PAGE_SIZE;
         at += KAON_PAGE_SIZE;

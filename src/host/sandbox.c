@@ -59,6 +59,19 @@ static enum kaon_status take_sizes(struct kaon_sizes *sizes,
     return status;
 }
 
+bool kaon__sandbox_can_have(const struct kaon_sizes *sizes)
+{
+    const struct kaon_sandbox_opts opts = {
+        .heap_bytes = sizes->heap,
+        .stack_bytes = sizes->stack,
+        .exchange_bytes = sizes->exchange - KAON_PAGE_SIZE,
+    };
+    struct kaon_sizes taken;
+
+    return !take_sizes(&taken, &opts, NULL) && taken.heap == sizes->heap &&
+           taken.stack == sizes->stack && taken.exchange == sizes->exchange;
+}
+
 static enum kaon_status take_functions(struct kaon_sandbox *sandbox,
                                        struct kaon_host_functions *set,
                                        struct kaon_error *err)

@@ -78,4 +78,7 @@ static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
 /* Makes the running call end; nothing if none runs, or it ends already. */
 void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why);
 
+/* Could options have asked for just these sizes? */
+bool kaon__sandbox_can_have(const struct kaon_sizes *sizes);
+
 #endif

@@ -20,7 +20,10 @@ struct kaon_snapshot *kaon__snapshot_new(struct kaon_image *image)
     if (!snapshot)
         return NULL;
     atomic_init(&snapshot->references, 1);
-    pthread_mutex_init(&snapshot->lock, NULL);
+    if (pthread_mutex_init(&snapshot->lock, NULL) != 0) {
+        free(snapshot);
+        return NULL;
+    }
     snapshot->image = kaon__image_hold(image);
     return snapshot;
 }
@@ -78,6 +81,46 @@ const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
         return NULL;
     return snapshot->layers[run->layer]->memory + run->offset +
            (address - run->address);
+}
+
+/* The layer that content lies in, if that is a file. */
+static const struct kaon_layer *file_of(const struct kaon_snapshot *snapshot,
+                                        const unsigned char *content)
+{
+    if (!snapshot || !snapshot->files)
+        return NULL;
+    for (uint32_t i = 0; i < snapshot->layer_count; i++) {
+        const struct kaon_layer *layer = snapshot->layers[i];
+
+        if (layer->file && (uintptr_t)content - (uintptr_t)layer->memory <
+                               layer->size)
+            return layer;
+    }
+    return NULL;
+}
+
+void kaon__snapshot_read(const struct kaon_snapshot *snapshot,
+                         const unsigned char *content, void *to, size_t size)
+{
+    const struct kaon_layer *file = file_of(snapshot, content);
+
+    if (file)
+        kaon__layer_read(file, (uint64_t)(content - file->memory), to, size);
+    else
+        memcpy(to, content, size);
+}
+
+bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
+                          const unsigned char *content,
+                          const unsigned char *page)
+{
+    unsigned char copy[KAON_PAGE_SIZE];
+
+    if (file_of(snapshot, content)) {
+        kaon__snapshot_read(snapshot, content, copy, sizeof copy);
+        content = copy;
+    }
+    return memcmp(page, content, KAON_PAGE_SIZE) == 0;
 }
 
 uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot)

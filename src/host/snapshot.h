@@ -44,6 +44,7 @@ struct kaon_snapshot {
     uint32_t layer_count;
     uint64_t own_pages; /* in layers that were made for it */
     struct kaon_layer *layers[KAON_LAYERS_MAX]; /* references */
+    bool files; /* some of the layers are */
     pthread_mutex_t lock;                       /* guards the rest */
     uint32_t write_count;
     uint64_t write_set[KAON_WRITE_SET_MAX]; /* addresses, in no order */
@@ -52,9 +53,18 @@ struct kaon_snapshot {
 /* An empty one, to fill in; the caller ends it with kaon_snapshot_destroy(). */
 struct kaon_snapshot *kaon__snapshot_new(struct kaon_image *image);
 
-/* What a page has in the snapshot; NULL if no run has it, or for NULL. */
+/* What a page has in the snapshot; NULL if no run has it, or for NULL. The
+ * pointer tells contents apart; what is there, kaon__snapshot_read() reads. */
 const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
                                          uint64_t address);
+
+/* Copies content that may lie in a layer of the snapshot (which may be NULL),
+ * or elsewhere; and compares a page with it. */
+void kaon__snapshot_read(const struct kaon_snapshot *snapshot,
+                         const unsigned char *content, void *to, size_t size);
+bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
+                          const unsigned char *content,
+                          const unsigned char *page);
 
 /* How many pages its runs have. */
 uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot);

@@ -188,8 +188,8 @@ static enum kaon_status flatten(struct taking *t)
         struct kaon_run *run = &made->runs[i];
         uint64_t size = run->pages * KAON_PAGE_SIZE;
 
-        memcpy(layer->memory + offset,
-               t->layers[run->layer]->memory + run->offset, size);
+        kaon__layer_read(t->layers[run->layer], run->offset,
+                         layer->memory + offset, size);
         run->layer = t->layer_count;
         run->offset = offset;
         offset += size;
@@ -211,6 +211,7 @@ static void hand_over_layers(struct taking *t)
             continue;
         place[i] = made->layer_count;
         made->layers[made->layer_count++] = kaon__layer_hold(t->layers[i]);
+        made->files |= t->layers[i]->file;
     }
     for (uint32_t i = 0; i < made->run_count; i++) {
         struct kaon_run *run = &made->runs[i];

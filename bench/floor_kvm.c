@@ -31,7 +31,8 @@ enum {
     LEVEL2 = 0x4000,
     LEVEL1 = 0x5000,
     CODE = 0x6000,
-    STACK = 0x7000,
+    SPIN = 0x6040,
+    STACK = 0x7000, /* and struct floor_words */
 };
 
 #define TSS (SYSTEM + 0x40)
@@ -96,6 +97,17 @@ static void fill_memory(unsigned char *memory)
 {
     /* 1: out %eax, $PORT; jmp 1b */
     static const unsigned char code[] = { 0xe7, PORT, 0xeb, 0xfc };
+    /* From SPIN on, with rbx at the words; to the above when they say so. */
+    static const unsigned char spin[] = {
+        0xc7, 0x03, 0, 0, 0, 0, /* 1: movl $FLOOR_HOST, (%rbx) */
+        0x83, 0x3b, 0x00,       /* 2: cmpl $FLOOR_HOST, (%rbx) */
+        0x75, 0x04,             /*    jne 3f */
+        0xf3, 0x90,             /*    pause */
+        0xeb, 0xf7,             /*    jmp 2b */
+        0x83, 0x7b, 0x04, 0x00, /* 3: cmpl $0, 4(%rbx) */
+        0x75, 0xeb,             /*    jne 1b */
+        0xeb, 0xa9,             /*    jmp CODE */
+    };
     const uint64_t user = 0x67, read_only = 0x25, system = 0x63;
 
     put(memory, SYSTEM + 0x08, 0x00cff3000000ffff); /* 0x0b: user data */
@@ -113,6 +125,7 @@ static void fill_memory(unsigned char *memory)
     put(memory, LEVEL1 + 8 * (CODE >> 12), CODE | read_only);
     put(memory, LEVEL1 + 8 * (STACK >> 12), STACK | user);
     memcpy(memory + CODE, code, sizeof code);
+    memcpy(memory + SPIN, spin, sizeof spin);
 }
 
 static bool set_registers(int vcpu)
@@ -223,10 +236,68 @@ static bool trip(struct floor_guest *guest, const char **what)
     return run->exit_reason == KVM_EXIT_IO && run->io.port == PORT;
 }
 
+/* ---- Spinning ---------------------------------------------------------- */
+
+static void *run_guest(void *user)
+{
+    struct floor_guest *guest = user;
+
+    ioctl(guest->vcpu, KVM_RUN, 0);
+    return NULL;
+}
+
+/* An exit is complete only once the guest is entered again; then it may go
+ * elsewhere. */
+static bool go_to(struct floor_guest *guest, uint64_t address)
+{
+    const struct kvm_regs regs = { .rip = address, .rbx = STACK,
+                                   .rsp = STACK + 0x1000, .rflags = 2 };
+    struct kvm_run *run = guest->run;
+
+    run->immediate_exit = 1;
+    ioctl(guest->vcpu, KVM_RUN, 0);
+    run->immediate_exit = 0;
+    return ioctl(guest->vcpu, KVM_SET_REGS, &regs) == 0;
+}
+
+static struct floor_words *words_of(const struct floor_guest *guest)
+{
+    return (struct floor_words *)(guest->memory + STACK);
+}
+
+static struct floor_words *start(struct floor_guest *guest, const char **what)
+{
+    struct floor_words *words = words_of(guest);
+
+    *what = "a spinning guest";
+    *words = (struct floor_words){ FLOOR_GUEST, 1 };
+    if (!go_to(guest, SPIN))
+        return NULL;
+    errno = pthread_create(&guest->thread, NULL, run_guest, guest);
+    if (errno)
+        return NULL;
+    return floor_ping(words) ? words : NULL;
+}
+
+static bool stop(struct floor_guest *guest, const char **what)
+{
+    const struct kvm_run *run = guest->run;
+    struct floor_words *words = words_of(guest);
+
+    __atomic_store_n(&words->spins, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&words->turn, FLOOR_GUEST, __ATOMIC_RELEASE);
+    pthread_join(guest->thread, NULL);
+    *what = "a spinning guest";
+    errno = EPROTO;
+    return run->exit_reason == KVM_EXIT_IO && run->io.port == PORT;
+}
+
 const struct floor floor_kvm = {
     .backend = "kvm",
     .learn = learn,
     .create = create,
     .trip = trip,
     .destroy = destroy,
+    .start = start,
+    .stop = stop,
 };

@@ -41,11 +41,8 @@
 #define CONTROL 0x1000
 #define USER_END UINT64_C(0x7ffffffff000)
 
-enum { HOST, GUEST };
-
 struct control {
-    uint32_t turn;
-    uint32_t spins; /* the guest does not sleep */
+    struct floor_words words;
     struct sock_fprog program;
     struct sock_filter filter[6];
 };
@@ -101,7 +98,8 @@ __asm__(".pushsection .rodata\n"
         "floor_code_end:\n"
         ".popsection\n");
 
-_Static_assert(offsetof(struct control, spins) == 4 &&
+_Static_assert(offsetof(struct control, words) == 0 &&
+                   offsetof(struct floor_words, spins) == 4 &&
                    offsetof(struct control, program) == 8,
                "the code relies on it");
 _Static_assert(SYS_munmap == 11 && SYS_futex == 202 && SYS_seccomp == 317 &&
@@ -138,7 +136,7 @@ static void fill_memory(struct floor_guest *guest)
         (struct sock_filter *)(BASE + CONTROL +
                                offsetof(struct control, filter)),
     };
-    control->turn = GUEST;
+    control->words.turn = FLOOR_GUEST;
 }
 
 /*
@@ -199,10 +197,11 @@ static bool is_dead(struct floor_guest *guest)
 static bool await_turn(struct floor_guest *guest)
 {
     const struct timespec look = { .tv_sec = 1 };
-    uint32_t *turn = &control_of(guest)->turn;
+    uint32_t *turn = &control_of(guest)->words.turn;
 
-    while (__atomic_load_n(turn, __ATOMIC_ACQUIRE) != HOST)
-        if (syscall(SYS_futex, turn, FUTEX_WAIT, GUEST, &look, NULL, 0) != 0 &&
+    while (__atomic_load_n(turn, __ATOMIC_ACQUIRE) != FLOOR_HOST)
+        if (syscall(SYS_futex, turn, FUTEX_WAIT, FLOOR_GUEST, &look, NULL, 0) !=
+                0 &&
             errno == ETIMEDOUT && is_dead(guest))
             return false;
     return true;
@@ -251,48 +250,31 @@ static bool create(struct floor_guest *guest, const char **what)
 
 static bool trip(struct floor_guest *guest, const char **what)
 {
-    uint32_t *turn = &control_of(guest)->turn;
+    uint32_t *turn = &control_of(guest)->words.turn;
 
     *what = "a hand-over";
-    __atomic_exchange_n(turn, GUEST, __ATOMIC_SEQ_CST);
+    __atomic_exchange_n(turn, FLOOR_GUEST, __ATOMIC_SEQ_CST);
     syscall(SYS_futex, turn, FUTEX_WAKE, 1, NULL, NULL, 0);
     return await_turn(guest);
 }
 
 /* ---- Spinning ---------------------------------------------------------- */
 
-/* Some seconds: longer than any guest that still runs is kept from a CPU. */
-#define PATIENCE (1u << 28)
-
-static bool ping(struct floor_guest *guest)
-{
-    uint32_t *turn = &control_of(guest)->turn;
-
-    __atomic_store_n(turn, GUEST, __ATOMIC_RELEASE);
-    for (unsigned i = 0; i < PATIENCE; i++) {
-        if (__atomic_load_n(turn, __ATOMIC_ACQUIRE) == HOST)
-            return true;
-        __builtin_ia32_pause();
-    }
-    errno = ETIMEDOUT;
-    return false;
-}
-
 /* It sleeps, and will not wake us: its first answer comes spinning. */
-static bool start(struct floor_guest *guest, const char **what)
+static struct floor_words *start(struct floor_guest *guest, const char **what)
 {
-    struct control *control = control_of(guest);
+    struct floor_words *words = &control_of(guest)->words;
 
     *what = "a hand-over";
-    __atomic_store_n(&control->spins, 1, __ATOMIC_RELAXED);
-    __atomic_exchange_n(&control->turn, GUEST, __ATOMIC_SEQ_CST);
-    syscall(SYS_futex, &control->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
-    return ping(guest);
+    __atomic_store_n(&words->spins, 1, __ATOMIC_RELAXED);
+    __atomic_exchange_n(&words->turn, FLOOR_GUEST, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &words->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+    return floor_ping(words) ? words : NULL;
 }
 
 static bool stop(struct floor_guest *guest, const char **what)
 {
-    __atomic_store_n(&control_of(guest)->spins, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&control_of(guest)->words.spins, 0, __ATOMIC_RELAXED);
     return trip(guest, what);
 }
 
@@ -303,6 +285,5 @@ const struct floor floor_process = {
     .trip = trip,
     .destroy = destroy,
     .start = start,
-    .ping = ping,
     .stop = stop,
 };

@@ -60,20 +60,20 @@ bool measure_callback(struct context *context, struct result *result)
 static bool spin_bare(struct context *context, struct result *result)
 {
     const struct floor *floor = context->floor;
-    struct floor_guest *bare = &context->bare;
     const char *what;
+    struct floor_words *words = floor->start(&context->bare, &what);
     double start = 0;
 
-    if (!floor->start(bare, &what))
+    if (!words)
         return fail(context, "the floor: %s: %s", what, strerror(errno));
     for (int i = -SPINNING_FIRST; i < SPINNING_BATCH; i++) {
         if (i == 0)
             start = now_us();
-        if (!floor->ping(bare))
+        if (!floor_ping(words))
             return fail(context, "the floor: it spins no more");
     }
     samples_add(&result->floor, (now_us() - start) / SPINNING_BATCH);
-    if (!floor->stop(bare, &what))
+    if (!floor->stop(&context->bare, &what))
         return fail(context, "the floor: %s: %s", what, strerror(errno));
     return true;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "support/isolation.h"
+#include "support/sanitizers.h"
 
 /* What start() exits with if the world could not be made. */
 #define NO_WORLD 126
@@ -126,6 +127,12 @@ void need_guests(void)
 
     if (!isolation_is_process() && !harness_have_kvm(&why))
         harness_skip("%s", why);
+}
+
+void need_processes(void)
+{
+    if (THREAD_SANITIZED)
+        harness_skip("ThreadSanitizer loses track when processes are started");
 }
 
 void assert_has(const char *text, const char *part)

@@ -46,6 +46,10 @@ void take(int fd, char *text, size_t size);
 /* Ends the test as skipped if no guest can run here, as it is to run. */
 void need_guests(void);
 
+/* The same of processes: ThreadSanitizer loses track of locks at a clone() that
+ * shares memory, and then sees races that are none. */
+void need_processes(void);
+
 void assert_has(const char *text, const char *part);
 void assert_has_not(const char *text, const char *part);
 

@@ -75,6 +75,7 @@ static void without_a_hypervisor_a_process_runs_the_guest(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     WHERE(&ran, without_kvm, "run", harness_guest("hello"), "hello");
     assert_int_equal(ran.status, 0);
     assert_string_equal(ran.out, GREETING);
@@ -89,6 +90,7 @@ static void best_is_the_default_and_the_object_says_what_it_was(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     WHERE(&ran, without_kvm, "run", "--isolation=best", "--json",
           harness_guest("echo"), "add", "1", "2");
     assert_int_equal(ran.status, 0);
@@ -104,6 +106,7 @@ static void without_permission_the_line_says_that(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     WHERE(&ran, without_permission, "run", harness_guest("hello"), "hello");
     assert_int_equal(ran.status, 0);
     assert_string_equal(ran.out, GREETING);
@@ -131,6 +134,7 @@ static void who_asks_for_a_process_is_told_nothing(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     WHERE(&ran, without_kvm, "run", "--isolation", "process",
           harness_guest("hello"), "hello");
     assert_int_equal(ran.status, 0);
@@ -188,6 +192,7 @@ static void the_doctor_explains_both_ways(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     WHERE(&ran, without_kvm, "doctor");
     assert_int_equal(ran.status, 0);
     assert_has(ran.out, "BAD   there is no /dev/kvm\n      -> ");
@@ -211,6 +216,7 @@ static void without_permission_the_doctor_knows_how_to_get_it(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     WHERE(&ran, without_permission, "doctor");
     assert_int_equal(ran.status, 0);
     assert_has(ran.out, "BAD   no permission on /dev/kvm");

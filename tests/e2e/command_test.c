@@ -149,6 +149,7 @@ static void the_doctor_knows_whether_guests_run(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     RUN(&ran, "doctor", "--isolation", "vm");
     assert_int_equal(ran.status, have ? 0 : 1);
     assert_has(ran.out, have ? "\nGuests can run here, in VMs"
@@ -195,6 +196,7 @@ static void bench_measures_processes_against_a_bare_one(void **state)
     struct ran ran;
 
     (void)state;
+    need_processes();
     RUN(&ran, "bench", "--backend", "process", "--quick", "--json", "--only",
         "spinning_call", "--only", "create_in_domain", "--only",
         "call_callback");

@@ -16,4 +16,10 @@
 #define SANITIZED 0
 #endif
 
+#if defined __SANITIZE_THREAD__ || HAS_FEATURE(thread_sanitizer)
+#define THREAD_SANITIZED 1
+#else
+#define THREAD_SANITIZED 0
+#endif
+
 #endif

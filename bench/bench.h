@@ -86,6 +86,7 @@ struct benchmark {
 /* The measurements, by what they are about. */
 bool measure_call(struct context *context, struct result *result);
 bool measure_callback(struct context *context, struct result *result);
+bool measure_batch(struct context *context, struct result *result);
 bool measure_spinning(struct context *context, struct result *result);
 bool measure_echo_small(struct context *context, struct result *result);
 bool measure_echo_large(struct context *context, struct result *result);

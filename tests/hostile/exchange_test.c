@@ -51,7 +51,8 @@ static void a_frame_that_a_guest_never_sends_is_refused(void **state)
                                       KAON_FRAME_HOST_RESULT,
                                       KAON_FRAME_HOST_ERROR,
                                       KAON_FRAME_HOST_REFUSED,
-                                      10,
+                                      KAON_FRAME_BATCH,
+                                      11,
                                       0x7fffffff,
                                       0x80000000,
                                       0xffffffff };
@@ -444,6 +445,89 @@ static void garbage_in_the_exchange_harms_nobody(void **state)
     }
 }
 
+/* ---- Batches ----------------------------------------------------------- */
+
+#define BATCH 5
+
+/* The outcomes of a batch: up to the first that poisons any, then none. */
+static void check_batch(const struct kaon_sandbox *sandbox,
+                        const struct kaon_outcome *outs, unsigned *outcomes)
+{
+    enum kaon_outcome_kind worst = KAON_RETURNED;
+
+    for (unsigned i = 0; i < BATCH; i++) {
+        const struct kaon_outcome *out = &outs[i];
+
+        outcomes[out->kind]++;
+        if (worst >= KAON_ABORT) {
+            assert_int_equal(out->kind, KAON_NOT_RUN);
+            continue;
+        }
+        worst = out->kind;
+        if (out->kind == KAON_RETURNED) {
+            assert_int_equal(out->value.type, declared[i % 4]);
+            check_value(&out->value);
+        } else {
+            assert_in_range(out->kind, KAON_GUEST_ERROR, KAON_PROTOCOL);
+            assert_non_null(memchr(out->text, 0, sizeof out->text));
+        }
+    }
+    assert_int_equal(kaon_sandbox_state(sandbox), worst >= KAON_ABORT
+                                                      ? KAON_SANDBOX_POISONED
+                                                      : KAON_SANDBOX_READY);
+}
+
+static void scribble_in_batch(const struct stage *stage, uint64_t seed,
+                              uint32_t rounds, unsigned *outcomes)
+{
+    struct kaon_sandbox *sandbox = stage_sandbox(stage);
+    struct kaon_batch_call calls[BATCH];
+    struct kaon_value args[BATCH][3];
+    struct kaon_outcome outs[BATCH];
+    struct kaon_error err;
+
+    for (unsigned i = 0; i < BATCH; i++) {
+        args[i][0] = kaon_bytes("x", 1);
+        args[i][1] = kaon_u64(seed + i);
+        args[i][2] = kaon_u32(rounds);
+        calls[i].args = args[i];
+        calls[i].count = 3;
+        assert_int_equal(kaon_function_find(&calls[i].function, stage->image,
+                                            by_chance[i % 4], &err),
+                         KAON_OK);
+    }
+    if (kaon_call_batch(sandbox, outs, calls, BATCH,
+                        KAON_CALL_OPTS(.deadline_ns = KAON_SECONDS(
+                                           harness_slowness())),
+                        &err))
+        fail_msg("a batch made the host fail: %s", err.text);
+    check_batch(sandbox, outs, outcomes);
+    kaon_sandbox_destroy(sandbox);
+}
+
+static void garbage_in_a_batch_harms_nobody(void **state)
+{
+    uint64_t chance = stage_seed("garbage in a batch");
+    unsigned rounds = stage_rounds(2000);
+    unsigned outcomes[KAON_NOT_RUN + 1] = { 0 };
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage, "hostile_exchange");
+    for (unsigned i = 0; i < rounds; i++) {
+        scribble_in_batch(&stage, stage_random(&chance), 1 + i % 10, outcomes);
+        if (i % 16 == 0)
+            stage_check(&stage);
+    }
+    stage_close(&stage);
+    if (rounds >= 400) {
+        assert_true(outcomes[KAON_RETURNED] > rounds / 50);
+        assert_true(outcomes[KAON_PROTOCOL] > rounds / 10);
+        assert_true(outcomes[KAON_GUEST_ERROR] > rounds / 100);
+        assert_true(outcomes[KAON_NOT_RUN] > rounds / 10);
+    }
+}
+
 TESTS_NEED_KVM(
     TEST_ROW(18, a_frame_that_a_guest_never_sends_is_refused),
     TEST_ROW(18, counts_and_places_of_slots_are_checked),
@@ -454,4 +538,5 @@ TESTS_NEED_KVM(
     TEST_ROW(18, an_answer_goes_only_into_the_exchange),
     TEST_ROW(18, an_answer_goes_only_where_the_guest_has_room),
     TEST_ROW(18, garbage_in_the_exchange_harms_nobody),
+    TEST_ROW(18, garbage_in_a_batch_harms_nobody),
 )

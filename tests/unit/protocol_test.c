@@ -83,7 +83,8 @@ static void a_frame_must_be_a_guests(void **state)
         KAON_FRAME_HOST_RESULT,
         KAON_FRAME_HOST_ERROR,
         KAON_FRAME_HOST_REFUSED,
-        10,
+        KAON_FRAME_BATCH,
+        11,
         0x80000002,
         UINT32_MAX,
     };

@@ -5,7 +5,8 @@
  * The host must get an outcome each time, its host functions only arguments
  * that lie in the exchange, and no status but KAON_OK.
  *
- * Input: a byte that says which function is called, then steps of the guest:
+ * Input: a byte that says which function is called, or that all of them are, in
+ * a batch; then steps of the guest:
  *
  *   0 frame[32]               leaves with it
  *   1 at[2] size[1] bytes     writes into the exchange (touches its pages)
@@ -267,7 +268,7 @@ static struct kaon_image *make_image(void)
         .export_count = ELF_COUNT(exports),
         .imports = imports,
         .import_count = ELF_COUNT(imports),
-        .flags = KAON_INFO_DYNAMIC,
+        .flags = KAON_INFO_DYNAMIC | KAON_INFO_BATCH,
     });
     struct kaon_image *image;
 
@@ -316,44 +317,79 @@ static struct kaon_sandbox *make_sandbox(void)
     return sandbox;
 }
 
-static void call(struct play *play, struct kaon_outcome *out)
-{
-    static const char *const functions[] = { "nothing", "number", "text",
-                                             "bytes",   "truth",  "unknown" };
-    static const uint32_t results[] = { KAON_TYPE_VOID, KAON_TYPE_U64,
-                                        KAON_TYPE_STRING, KAON_TYPE_BYTES,
-                                        KAON_TYPE_BOOL };
-    uint64_t which = take_number(play, 1) % 7;
-    struct kaon_value bytes = kaon_bytes("some bytes", 10);
-    enum kaon_status status =
-        which == 6 ? kaon_sandbox_init(play->sandbox, out, NULL, NULL)
-                   : kaon_call(play->sandbox, out, functions[which], &bytes,
-                               which == 3, NULL, NULL);
+static const uint32_t results[] = { KAON_TYPE_VOID, KAON_TYPE_U64,
+                                    KAON_TYPE_STRING, KAON_TYPE_BYTES,
+                                    KAON_TYPE_BOOL };
+#define EXPORTS (sizeof results / sizeof *results)
 
-    check(status == KAON_OK);
-    check(
-        kaon_sandbox_state(play->sandbox) ==
-        (out->kind >= KAON_ABORT ? KAON_SANDBOX_POISONED : KAON_SANDBOX_READY));
+static void check_outcome(const struct play *play,
+                          const struct kaon_outcome *out, uint64_t which)
+{
     if (out->kind == KAON_RETURNED) {
         check_value(play, &out->value);
-        if (which < 5)
+        if (which < EXPORTS)
             check(out->value.type == results[which]);
     } else {
         check(memchr(out->text, 0, sizeof out->text) != NULL);
     }
 }
 
+static enum kaon_outcome_kind call(struct play *play, uint64_t which)
+{
+    static const char *const functions[] = { "nothing", "number", "text",
+                                             "bytes",   "truth",  "unknown" };
+    struct kaon_value bytes = kaon_bytes("some bytes", 10);
+    struct kaon_outcome out;
+    enum kaon_status status =
+        which == 6 ? kaon_sandbox_init(play->sandbox, &out, NULL, NULL)
+                   : kaon_call(play->sandbox, &out, functions[which], &bytes,
+                               which == 3, NULL, NULL);
+
+    check(status == KAON_OK);
+    check_outcome(play, &out, which);
+    return out.kind;
+}
+
+/* Each export twice. */
+static enum kaon_outcome_kind call_batch(struct play *play)
+{
+    struct kaon_value bytes = kaon_bytes("some bytes", 10);
+    struct kaon_batch_call calls[2 * EXPORTS];
+    struct kaon_outcome outs[2 * EXPORTS];
+    enum kaon_outcome_kind worst = KAON_RETURNED;
+
+    for (uint32_t i = 0; i < 2 * EXPORTS; i++)
+        calls[i] = (struct kaon_batch_call){
+            .function = { play->sandbox->image, i % EXPORTS },
+            .args = &bytes,
+            .count = i % EXPORTS == 3,
+        };
+    check(kaon_call_batch(play->sandbox, outs, calls, 2 * EXPORTS, NULL,
+                          NULL) == KAON_OK);
+    for (uint32_t i = 0; i < 2 * EXPORTS; i++) {
+        check(worst < KAON_ABORT || outs[i].kind == KAON_NOT_RUN);
+        check(worst >= KAON_ABORT || outs[i].kind < KAON_NOT_RUN);
+        check_outcome(play, &outs[i], i % EXPORTS);
+        if (worst < KAON_ABORT)
+            worst = outs[i].kind;
+    }
+    return worst;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    enum kaon_outcome_kind kind = KAON_RETURNED;
     struct play play = { .data = data, .size = size };
-    struct kaon_outcome out;
 
     play.sandbox = make_sandbox();
     current = &play;
-    for (unsigned i = 0; i < CALLS && play.size; i++) {
-        call(&play, &out);
-        if (out.kind >= KAON_ABORT)
-            break;
+    for (unsigned i = 0; i < CALLS && play.size && kind < KAON_ABORT; i++) {
+        uint64_t which = take_number(&play, 1) % 8;
+
+        kind = which == 7 ? call_batch(&play) : call(&play, which);
+        check(
+            kaon_sandbox_state(play.sandbox) ==
+            (kind >= KAON_ABORT ? KAON_SANDBOX_POISONED : KAON_SANDBOX_READY));
     }
     kaon_sandbox_destroy(play.sandbox);
     current = NULL;

@@ -12,7 +12,7 @@
 /* Steps, as call_fuzz.c reads them. */
 enum { LEAVE, WRITE, PAGE_FAULT, EXCEPTION, KICKED, MEMORY, STOPPED, REGISTER };
 /* Functions that it calls. */
-enum { NOTHING, NUMBER, TEXT, BYTES, TRUTH, UNKNOWN, INIT };
+enum { NOTHING, NUMBER, TEXT, BYTES, TRUTH, UNKNOWN, INIT, BATCH };
 
 static unsigned char seed[4096];
 static size_t length;
@@ -232,6 +232,111 @@ static void bad_ends(const char *directory)
     save(directory, "stopped");
 }
 
+/* The answer to the i-th call of a batch, whose array begins the payload. */
+static void answer(unsigned i, uint32_t kind, uint32_t count, uint32_t slots)
+{
+    const struct kaon_frame frame = {
+        .kind = kind,
+        .count = count,
+        .slots = count ? slots : 0,
+    };
+
+    write_at((uint16_t)(KAON_MAILBOX_FREE + i * sizeof frame), &frame,
+             sizeof frame);
+}
+
+/* Answers to the first `count` of ten calls, in whose results nothing is
+ * wrong. */
+static void answers(unsigned count)
+{
+    write_slot(2048, KAON_TYPE_U64, 0, 42);
+    write_slot(2064, KAON_TYPE_STRING, 5, 2128);
+    write_slot(2080, KAON_TYPE_BYTES, 9, 2144);
+    write_slot(2096, KAON_TYPE_BOOL, 0, 1);
+    write_at(2128, "words", 6);
+    for (unsigned i = 0; i < count; i++)
+        answer(i, KAON_FRAME_RESULT, i % 5 != 0, 2032 + 16 * (i % 5));
+}
+
+static void batches(const char *directory)
+{
+    begin(BATCH);
+    answers(10);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    put_byte(BATCH);
+    answers(10);
+    answer(2, KAON_FRAME_ERROR, 1, 2064);
+    answer(3, KAON_FRAME_REFUSED, 0, 0);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    save(directory, "batch");
+
+    begin(BATCH);
+    answers(6);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    save(directory, "batch-half");
+
+    begin(BATCH);
+    answers(4);
+    page_fault(1, 0);
+    save(directory, "batch-fault");
+
+    begin(BATCH);
+    answers(8);
+    take(0, 1);
+    answers(8);
+    write_slot(512, KAON_TYPE_STRING, 5, 700);
+    leave(KAON_FRAME_ABORT, 0, 1, 25);
+    save(directory, "batch-abort");
+
+    begin(BATCH);
+    answers(10);
+    answer(4, KAON_FRAME_RESULT, 1, 2048);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    save(directory, "batch-wrong-type");
+}
+
+/* An array of HOST_CALL frames at 1024, all to HostTake. */
+static void post(uint32_t count, uint32_t said)
+{
+    const struct kaon_frame frame = {
+        .kind = KAON_FRAME_HOST_CALL,
+        .count = 3,
+        .slots = 512,
+    };
+    const struct kaon_posted posted = { 1024, said };
+
+    write_slot(512, KAON_TYPE_STRING, 5, 700);
+    write_slot(528, KAON_TYPE_BYTES, 6, 700);
+    write_slot(544, KAON_TYPE_U32, 0, 3 | 100 << 2);
+    write_at(700, "words", 6);
+    for (uint32_t i = 0; i < count; i++)
+        write_at((uint16_t)(1024 + i * sizeof frame), &frame, sizeof frame);
+    write_at(offsetof(struct kaon_mailbox, posted), &posted, sizeof posted);
+}
+
+static void posted_calls(const char *directory)
+{
+    begin(NOTHING);
+    post(3, 3);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    put_byte(NOTHING);
+    post(2, 2);
+    take(0, 1);
+    post(1, 1);
+    page_fault(1, 0);
+    save(directory, "posted");
+
+    begin(NOTHING);
+    post(1, 2);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    save(directory, "posted-no-frame");
+
+    begin(NOTHING);
+    post(1, KAON_POSTED_MAX + 1);
+    leave(KAON_FRAME_RESULT, 0, 0, 0);
+    save(directory, "posted-too-many");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -242,5 +347,7 @@ int main(int argc, char **argv)
     host_calls(argv[1]);
     full_pieces(argv[1]);
     bad_ends(argv[1]);
+    batches(argv[1]);
+    posted_calls(argv[1]);
     return EXIT_SUCCESS;
 }

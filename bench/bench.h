@@ -99,6 +99,7 @@ bool measure_restore_256(struct context *context, struct result *result);
 bool measure_two_threads(struct context *context, struct result *result);
 bool measure_create_from(struct context *context, struct result *result);
 bool measure_create_from_first(struct context *context, struct result *result);
+bool measure_open(struct context *context, struct result *result);
 bool measure_switch_from(struct context *context, struct result *result);
 bool measure_idle_from(struct context *context, struct result *result);
 bool measure_create_vm(struct context *context, struct result *result);

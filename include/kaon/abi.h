@@ -58,9 +58,9 @@
  * readable and executable, never writable. It alone knows how to leave, so
  * that one guest runs on every backend. It and what else the host keeps there
  * (up to KAON_IMAGE_LOW, kaon/image.h) lie below where programs are linked. A
- * guest leaves by calling KAON_GATE_LEAVE as a function without arguments; it
- * returns, with all callee-saved registers kept, when the host has answered a
- * HOST_CALL, and never after a RESULT, ERROR or ABORT.
+ * guest leaves by calling KAON_GATE_LEAVE as a function of one argument, the
+ * mailbox's address; it returns, with all callee-saved registers kept, when the
+ * host has answered a HOST_CALL, and never after a RESULT, ERROR or ABORT.
  */
 #define KAON_GATE_ADDRESS UINT64_C(0x200000)
 #define KAON_GATE_LEAVE (KAON_GATE_ADDRESS + 0x80)
@@ -181,12 +181,15 @@ struct kaon_mailbox {
     uint64_t reserved1[5]; /* zero */
     struct kaon_frame frame;
     struct kaon_posted posted;
-    uint8_t reserved2[88]; /* zero */
+    uint8_t gate[24];      /* the gate's own: guests leave it alone */
+    uint8_t reserved2[64]; /* zero */
     uint8_t payload[KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE];
 };
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, frame) == 128,
                    "wire layout is fixed");
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, posted) == 160,
+                   "wire layout is fixed");
+KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, gate) == 168,
                    "wire layout is fixed");
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, payload) == KAON_MAILBOX_FREE,
                    "wire layout is fixed");

@@ -890,7 +890,7 @@ static struct kaon_thread_pointers vcpu_pointers(const struct kaon_vcpu *vcpu)
 {
     const struct kvm_regs *r = &vcpu->run->s.regs.regs;
 
-    return (struct kaon_thread_pointers){ r->rcx, r->rdx };
+    return (struct kaon_thread_pointers){ r->r8, r->r9 };
 }
 
 /* ---- Kicks ------------------------------------------------------------- */

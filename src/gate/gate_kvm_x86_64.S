@@ -2,6 +2,9 @@
 /* The gate page for KVM on x86-64: data to the host, code to the guest. */
 #include "gate/gate.h"
 
+#define FRAME_CALL 1 /* KAON_FRAME_* */
+#define FRAME_BATCH 10
+
         .section .rodata, "a"
         .balign 64
         .globl  kaon__gate_kvm
@@ -29,20 +32,85 @@ kaon__gate_kvm:
         jmp     *%r11
 
 /*
- * Leave: one exit. The guest goes on after it if the host lets it. What it
- * says of its bases, the host gives back to it and to nobody else.
+ * Leave: one exit, or none if the guest is resident. The guest goes on after
+ * it if the host lets it. What it says of its bases, the host gives back to it
+ * and to nobody else.
  */
         .org    kaon__gate_kvm + KAON_GATE_LEAVE_OFFSET
-        rdfsbase %rcx
-        rdgsbase %rdx
+        rdfsbase %r8
+        rdgsbase %r9
+        cmpl    $0, KAON_GATE_LOOKS(%rdi)
+        jne     hand_over
         out     %eax, $KAON_GATE_PORT
         ret
 
         .org    kaon__gate_kvm + KAON_GATE_SYSCALL
         ud2
 
+/* Hand over the turn; to a host that sleeps, by an exit. */
+hand_over:
+        xor     %eax, %eax /* KAON_TURN_OF_HOST */
+        xchg    %eax, KAON_GATE_TURN(%rdi)
+        cmp     $KAON_TURN_OF_GUEST_ALONE, %eax
+        je      sleep
+        jmp     wait
+
+/* Wait for the turn. The host gives it after all that it wrote for it, and
+ * loads are in order. */
+        .org    kaon__gate_kvm + KAON_GATE_WAIT
+wait:
+        mov     KAON_GATE_LOOKS(%rdi), %r10d
+1:      testl   $1, KAON_GATE_TURN(%rdi)
+        jnz     my_turn
+        pause
+        dec     %r10d
+        jnz     1b
+
+/*
+ * Nobody came: leave, unless the turn comes just now. The host sees by the
+ * exit that it has to let the guest go on.
+ */
+sleep:
+        xor     %eax, %eax /* KAON_TURN_OF_HOST */
+        mov     $KAON_TURN_OF_HOST_ALONE, %ecx
+        lock cmpxchg %ecx, KAON_GATE_TURN(%rdi)
+        testl   $1, KAON_GATE_TURN(%rdi)
+        jnz     my_turn
+        out     %eax, $KAON_GATE_PORT
+        jmp     wait
+
+/* An answer goes back to who left. A call finds what ENTRY gives it, but for
+ * vector registers, which no function expects anything of. */
+my_turn:
+        mov     KAON_GATE_FRAME_KIND(%rdi), %eax
+        cmp     $FRAME_CALL, %eax
+        je      2f
+        cmp     $FRAME_BATCH, %eax
+        je      2f
+        ret
+2:      mov     KAON_GATE_STACK(%rdi), %rsp
+        pushq   $2
+        popfq
+        fninit
+        ldmxcsr initial_state + 24(%rip)
+        mov     KAON_GATE_CALL(%rdi), %r11
+        xor     %eax, %eax
+        xor     %ebx, %ebx
+        xor     %ecx, %ecx
+        xor     %edx, %edx
+        xor     %esi, %esi
+        xor     %ebp, %ebp
+        xor     %r8d, %r8d
+        xor     %r9d, %r9d
+        xor     %r10d, %r10d
+        xor     %r12d, %r12d
+        xor     %r13d, %r13d
+        xor     %r14d, %r14d
+        xor     %r15d, %r15d
+        jmp     *%r11
+
 /* An XSAVE area: x87 control word 0x37f, MXCSR 0x1f80, all else initial. */
-        .org    kaon__gate_kvm + 0x100
+        .org    kaon__gate_kvm + 0x200
 initial_state:
         .short  0x37f
         .skip   22

@@ -31,9 +31,11 @@ void kaon__exchange_open(struct kaon_mailbox *mailbox,
 
 void kaon__leave(struct kaon_frame *frame)
 {
-    kaon__exchange.mailbox->frame = *frame;
-    ((void (*)(void))KAON_GATE_LEAVE)();
-    *frame = kaon__exchange.mailbox->frame;
+    struct kaon_mailbox *mailbox = kaon__exchange.mailbox;
+
+    mailbox->frame = *frame;
+    ((void (*)(struct kaon_mailbox *))KAON_GATE_LEAVE)(mailbox);
+    *frame = mailbox->frame;
 }
 
 /* Leaves for good. That the gate came back would be the host's bug. */

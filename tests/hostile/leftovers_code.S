@@ -121,13 +121,13 @@ fill_x87:
         mov     %rbx, %rdi
         lea     0x800(%rdi), %rsp
         push    $0x240ed5               /* CF PF AF ZF SF TF:0 DF OF AC ID */
-        mov     base(%rip), %rcx        /* as the gate would have it */
-        mov     %rcx, %rdx
+        mov     base(%rip), %r8         /* as the gate would have it */
+        mov     %r8, %r9
         mov     %rax, %rbx
+        mov     %rax, %rcx
+        mov     %rax, %rdx
         mov     %rax, %rsi
         mov     %rax, %rbp
-        mov     %rax, %r8
-        mov     %rax, %r9
         mov     %rax, %r10
         mov     %rax, %r11
         mov     %rax, %r12
@@ -311,8 +311,8 @@ drain:
 
 /* Leaves with bases that no CPU would take. */
 lie:
-        mov     secret(%rip), %rcx
-        mov     %rcx, %rdx
+        mov     secret(%rip), %r8
+        mov     %r8, %r9
         movl    $RESULT, FRAME(%rdi)
         movl    $0, FRAME + 4(%rdi)
         movl    $0, FRAME + 8(%rdi)

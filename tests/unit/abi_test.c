@@ -113,7 +113,8 @@ static void the_mailbox_is_laid_out_so(void **state)
     AT(struct kaon_mailbox, posted, 160, 8);
     AT(struct kaon_mailbox, posted.frames, 160, 4);
     AT(struct kaon_mailbox, posted.count, 164, 4);
-    AT(struct kaon_mailbox, reserved2, 168, 88);
+    AT(struct kaon_mailbox, gate, 168, 24);
+    AT(struct kaon_mailbox, reserved2, 192, 64);
     AT(struct kaon_mailbox, payload, 256, 3840);
 }
 

@@ -78,15 +78,20 @@ static void the_scrub_image_is_the_state_after_reset(void **state)
 static void leave_is_one_out_to_the_one_port(void **state)
 {
     static const unsigned char expected[] = {
-        0xf3, 0x48,           0x0f, 0xae, 0xc1, /* rdfsbase %rcx */
-        0xf3, 0x48,           0x0f, 0xae, 0xca, /* rdgsbase %rdx */
-        0xe7, KAON_GATE_PORT,                   /* out %eax, $port */
-        0xc3,                                   /* ret */
+        0xf3, 0x49, 0x0f, 0xae, 0xc0, /* rdfsbase %r8 */
+        0xf3, 0x49, 0x0f, 0xae, 0xc9, /* rdgsbase %r9 */
+        0x83, 0xbf, KAON_GATE_LOOKS, 0, 0, 0, 0, /* cmpl $0, looks */
+        0x75, /* jne hand_over, but for how far that is */
     };
+    static const unsigned char tail[] = {
+        0xe7, KAON_GATE_PORT, /* out %eax, $port */
+        0xc3,                 /* ret */
+    };
+    const unsigned char *leave = kaon__gate_kvm + KAON_GATE_LEAVE_OFFSET;
 
     (void)state;
-    assert_memory_equal(kaon__gate_kvm + KAON_GATE_LEAVE_OFFSET, expected,
-                        sizeof expected);
+    assert_memory_equal(leave, expected, sizeof expected);
+    assert_memory_equal(leave + sizeof expected + 1, tail, sizeof tail);
 }
 
 static void a_syscall_lands_on_an_invalid_opcode(void **state)

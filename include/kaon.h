@@ -33,6 +33,7 @@
  *     kaon/domain.h    the VM, if sandboxes are to share one
  *     kaon/sandbox.h   guests that are ready to be called
  *     kaon/call.h      calling them
+ *     kaon/resident.h  calling one often: it waits without leaving
  *     kaon/snapshot.h  a guest's state, kept
  *     kaon/abi.h       the contract between host and guest
  *     kaon/guest.h     for guests: not included here
@@ -51,6 +52,7 @@
 #include <kaon/host.h>
 #include <kaon/image.h>
 #include <kaon/outcome.h>
+#include <kaon/resident.h>
 #include <kaon/sandbox.h>
 #include <kaon/snapshot.h>
 #include <kaon/value.h>

@@ -80,11 +80,6 @@ const char *kaon_wire_reason(enum kaon_wire_status status)
     return "the reason is unknown";
 }
 
-struct kaon_wire_free kaon_wire_all_free(void)
-{
-    return (struct kaon_wire_free){ KAON_MAILBOX_FREE, KAON_MAILBOX_SIZE };
-}
-
 struct kaon_wire_free kaon_wire_offer(const struct kaon_wire *wire,
                                       const struct kaon_frame *frame)
 {

@@ -42,7 +42,10 @@ enum kaon_wire_status {
 const char *kaon_wire_reason(enum kaon_wire_status status);
 
 /* The free space of an exchange that holds nothing. */
-struct kaon_wire_free kaon_wire_all_free(void);
+static inline struct kaon_wire_free kaon_wire_all_free(void)
+{
+    return (struct kaon_wire_free){ KAON_MAILBOX_FREE, KAON_MAILBOX_SIZE };
+}
 
 /* Bytes of payload that kaon_wire_put() needs for these values at most. */
 uint64_t kaon_wire_size(const struct kaon_value *values, uint32_t count);

@@ -72,6 +72,7 @@ struct kaon_exit {
     uint32_t error_code;
     uint64_t address;   /* of a page fault */
     const char *reason; /* static */
+    bool crossed; /* in memory alone, as a resident guest's do: uncounted */
 };
 
 struct kaon_machine {
@@ -193,6 +194,12 @@ struct kaon_backend {
      * pages of a space are those that were mapped. */
     bool (*populated)(struct kaon_machine *machine, uint64_t physical,
                       uint64_t pages, uint64_t *first, uint64_t *count);
+
+    /* Where guests hand over in shared memory as it is: sets how often both
+     * sides look for their turn before they sleep, 0 being what is usual. NULL
+     * where they leave by an exit: a guest that is to stay needs a thread. */
+    void (*space_spin)(struct kaon_machine *machine, struct kaon_space space,
+                       uint32_t looks);
 
     /* One vCPU at a time, each with the next index. */
     enum kaon_status (*vcpu_create)(struct kaon_vcpu **out,

@@ -212,7 +212,7 @@ static enum kaon_status make(struct kaon_call *call, struct kaon_batch *batch)
         status = kaon__exchange_fit_batch(call, batch->calls, batch->count);
     if (status)
         return status;
-    call->keeps = !together || !call->backend->exit_stops_guest;
+    call->keeps = !together || kaon__call_races(call);
     status = together ? run_together(call, batch) : run_singly(call, batch);
     if (!status)
         finish(call, batch);

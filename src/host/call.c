@@ -18,6 +18,7 @@
 #include "host/host_call.h"
 #include "host/image.h"
 #include "host/options.h"
+#include "host/resident.h"
 #include "host/signature.h"
 
 /* ---- Answers ----------------------------------------------------------- */
@@ -186,6 +187,8 @@ static enum kaon_status enter(struct kaon_call *call, bool first,
     };
     bool fresh = sandbox->last_slot == call->slot;
 
+    if (sandbox->resident)
+        return kaon__resident_run(sandbox->resident, exit, call->err);
     if (!first)
         return call->backend->vcpu_resume(call->slot->vcpu, exit, call->err);
     sandbox->last_slot = call->slot;
@@ -213,10 +216,11 @@ enum kaon_status kaon__call_run(struct kaon_call *call)
         status = enter(call, first, &exit);
         if (status)
             return status;
-        sandbox->exits++;
+        sandbox->exits += !exit.crossed;
         step = handle_exit(call, &exit);
     }
-    if (step == KAON_STEP_DONE && exit.kind == KAON_EXIT_GATE)
+    if (step == KAON_STEP_DONE && exit.kind == KAON_EXIT_GATE &&
+        !sandbox->resident)
         sandbox->pointers = call->backend->vcpu_pointers(call->slot->vcpu);
     return step == KAON_STEP_FAILED ? KAON_EINVAL : KAON_OK;
 }
@@ -249,11 +253,14 @@ static enum kaon_status prepare_deadline(struct kaon_call *call)
 enum kaon_status kaon__call_begin(struct kaon_call *call)
 {
     struct kaon_sandbox *sandbox = call->sandbox;
+    struct kaon_resident *resident = sandbox->resident;
     enum kaon_status status = KAON_OK;
 
     if (call->deadline_ns)
         status = prepare_deadline(call);
-    if (!status)
+    if (resident)
+        call->slot = kaon__resident_slot(resident);
+    else if (!status)
         status = kaon__domain_borrow(sandbox->domain, &call->slot, call->err);
     if (status)
         return status;
@@ -274,7 +281,8 @@ void kaon__call_end(struct kaon_call *call)
     atomic_store(&sandbox->running, NULL);
     while (atomic_load(&sandbox->stoppers))
         sched_yield();
-    kaon__domain_return(call->slot);
+    if (!sandbox->resident)
+        kaon__domain_return(call->slot);
 }
 
 static enum kaon_status take_options(struct kaon_call *call,

@@ -31,6 +31,13 @@ struct kaon_call {
     struct kaon_error *err;
 };
 
+/* May the guest run while it is the host's turn? Then what it handed over is
+ * copied before it is looked at. */
+static inline bool kaon__call_races(const struct kaon_call *call)
+{
+    return !call->backend->exit_stops_guest || call->sandbox->resident;
+}
+
 /* What follows an exit. */
 enum kaon_step {
     KAON_STEP_GO_ON,  /* with the guest */

@@ -606,8 +606,3 @@ enum kaon_status kaon__domain_borrow(struct kaon_domain *domain,
     *out = slot;
     return KAON_OK;
 }
-
-void kaon__domain_return(struct kaon_vcpu_slot *slot)
-{
-    atomic_store_explicit(&slot->lent, false, memory_order_release);
-}

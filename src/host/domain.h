@@ -85,6 +85,9 @@ bool kaon__domain_make_room(struct kaon_domain *domain,
 enum kaon_status kaon__domain_borrow(struct kaon_domain *domain,
                                      struct kaon_vcpu_slot **out,
                                      struct kaon_error *err);
-void kaon__domain_return(struct kaon_vcpu_slot *slot);
+static inline void kaon__domain_return(struct kaon_vcpu_slot *slot)
+{
+    atomic_store_explicit(&slot->lent, false, memory_order_release);
+}
 
 #endif

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "host/error.h"
+#include "host/resident.h"
 
 /* ---- Into the exchange ------------------------------------------------- */
 
@@ -20,9 +21,14 @@ enum kaon_status kaon__exchange_need_area(struct kaon_call *call,
                                           struct kaon_error *err)
 {
     enum kaon_status status = kaon__memory_need_area(call->memory, err);
+    struct kaon_resident *resident = call->sandbox->resident;
+    const struct kaon_vcpu_slot *mine = call->slot;
 
-    if (status == KAON_ENOMEM &&
-        kaon__domain_make_room(call->sandbox->domain, call->slot))
+    if (status != KAON_ENOMEM)
+        return status;
+    if (resident)
+        mine = kaon__resident_halt(resident);
+    if (kaon__domain_make_room(call->sandbox->domain, mine))
         status = kaon__memory_need_area(call->memory, err);
     return status;
 }

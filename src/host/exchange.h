@@ -76,7 +76,7 @@ kaon__exchange_get(const struct kaon_call *call, const struct kaon_frame *frame,
     struct kaon_wire wire = kaon__memory_wire(call->memory);
     enum kaon_wire_status bad = kaon_wire_get(&wire, frame, values, max);
 
-    if (bad || (call->backend->exit_stops_guest && !call->keeps))
+    if (bad || !(call->keeps || kaon__call_races(call)))
         return bad;
     return kaon__exchange_own(call->sandbox, values, frame->count);
 }

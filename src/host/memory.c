@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gate/gate.h"
 #include "host/arena.h"
 #include "host/error.h"
 #include "host/image.h"
@@ -282,35 +283,56 @@ enum kaon_status kaon__memory_need_area(struct kaon_memory *memory,
     return KAON_OK;
 }
 
-void kaon__memory_put_frame(struct kaon_memory *memory,
-                            const struct kaon_frame *frame)
+/* ---- A resident guest's turn ------------------------------------------- */
+
+static struct kaon_gate_words *gate_words(const struct kaon_memory *memory)
 {
-    memory->stale = 0; /* the guest got on: what it met was not in a row */
-    memcpy(memory->mailbox_page + offsetof(struct kaon_mailbox, frame), frame,
-           sizeof *frame);
+    void *words = memory->mailbox_page + offsetof(struct kaon_mailbox, gate);
+
+    return words;
 }
 
-void kaon__memory_get_frame(const struct kaon_memory *memory,
-                            struct kaon_frame *frame)
+void kaon__memory_gate_open(struct kaon_memory *memory, uint64_t call,
+                            uint32_t looks)
 {
-    memcpy(frame, memory->mailbox_page + offsetof(struct kaon_mailbox, frame),
-           sizeof *frame);
+    *gate_words(memory) = (struct kaon_gate_words){
+        .turn = KAON_TURN_OF_HOST,
+        .looks = looks,
+        .call = call,
+        .stack = memory->stack.high,
+    };
 }
 
-bool kaon__memory_take_posted(struct kaon_memory *memory,
-                              struct kaon_posted *posted)
+void kaon__memory_gate_close(struct kaon_memory *memory)
 {
-    volatile uint64_t *at = (volatile uint64_t *)(void *)(
-        memory->mailbox_page + offsetof(struct kaon_mailbox, posted));
-    uint64_t word = *at;
-
-    posted->frames = (uint32_t)word;
-    posted->count = (uint32_t)(word >> 32);
-    if (!posted->count)
-        return false;
-    *at = 0;
-    return true;
+    *gate_words(memory) = (struct kaon_gate_words){ 0 };
 }
+
+void kaon__memory_turn_give(struct kaon_memory *memory)
+{
+    __atomic_store_n(&gate_words(memory)->turn, KAON_TURN_OF_GUEST,
+                     __ATOMIC_RELEASE);
+}
+
+bool kaon__memory_turn_came(const struct kaon_memory *memory)
+{
+    uint32_t turn =
+        __atomic_load_n(&gate_words(memory)->turn, __ATOMIC_ACQUIRE);
+
+    return turn != KAON_TURN_OF_GUEST && turn != KAON_TURN_OF_GUEST_ALONE;
+}
+
+bool kaon__memory_turn_sleep(struct kaon_memory *memory)
+{
+    uint32_t turn = KAON_TURN_OF_GUEST;
+
+    return __atomic_compare_exchange_n(&gate_words(memory)->turn, &turn,
+                                       KAON_TURN_OF_GUEST_ALONE, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ||
+           turn == KAON_TURN_OF_GUEST_ALONE;
+}
+
+/* ---- Looking at guest memory ------------------------------------------- */
 
 /* Where the host sees what a guest address shows; NULL if nothing. */
 static const unsigned char *see(const struct kaon_memory *memory,

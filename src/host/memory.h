@@ -29,6 +29,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <kaon/error.h>
 #include <kaon/outcome.h>
 #include <kaon/sandbox.h>
@@ -165,7 +166,7 @@ enum kaon_fault_answer kaon__memory_fault(struct kaon_memory *memory,
 bool kaon__memory_is_overflow(const struct kaon_memory *memory,
                               uint64_t address, uint64_t stack_pointer);
 
-/* The exchange as it is; and with the argument area for certain. */
+/* The exchange as it is. This and the next few are of each call: inline. */
 static inline struct kaon_wire
 kaon__memory_wire(const struct kaon_memory *memory)
 {
@@ -175,19 +176,60 @@ kaon__memory_wire(const struct kaon_memory *memory)
                                .area = memory->area,
                                .area_size = (uint32_t)size };
 }
+
+/* Gives it its argument area, if there is none. */
 enum kaon_status kaon__memory_need_area(struct kaon_memory *memory,
                                         struct kaon_error *err);
 
 /* The frame in the mailbox: one copy each way. */
-void kaon__memory_put_frame(struct kaon_memory *memory,
-                            const struct kaon_frame *frame);
-void kaon__memory_get_frame(const struct kaon_memory *memory,
-                            struct kaon_frame *frame);
+static inline void kaon__memory_put_frame(struct kaon_memory *memory,
+                                          const struct kaon_frame *frame)
+{
+    memory->stale = 0; /* the guest got on: what it met was not in a row */
+    memcpy(memory->mailbox_page + offsetof(struct kaon_mailbox, frame), frame,
+           sizeof *frame);
+}
+
+static inline void kaon__memory_get_frame(const struct kaon_memory *memory,
+                                          struct kaon_frame *frame)
+{
+    memcpy(frame, memory->mailbox_page + offsetof(struct kaon_mailbox, frame),
+           sizeof *frame);
+}
 
 /* What the guest says that it posted: one copy, which the host has then. False
  * if there is nothing. */
-bool kaon__memory_take_posted(struct kaon_memory *memory,
-                              struct kaon_posted *posted);
+static inline bool kaon__memory_take_posted(struct kaon_memory *memory,
+                                            struct kaon_posted *posted)
+{
+    volatile uint64_t *at = (volatile uint64_t *)(void *)(
+        memory->mailbox_page + offsetof(struct kaon_mailbox, posted));
+    uint64_t word = *at;
+
+    posted->frames = (uint32_t)word;
+    posted->count = (uint32_t)(word >> 32);
+    if (!posted->count)
+        return false;
+    *at = 0;
+    return true;
+}
+
+/*
+ * The gate's words in the mailbox (gate/gate.h), for a guest that is resident:
+ * filled before it is entered to wait, the host's turn; and cleared.
+ */
+void kaon__memory_gate_open(struct kaon_memory *memory, uint64_t call,
+                            uint32_t looks);
+void kaon__memory_gate_close(struct kaon_memory *memory);
+
+/* Gives the guest its turn; the frame is in place. */
+void kaon__memory_turn_give(struct kaon_memory *memory);
+
+/* Is it the host's turn, as the guest says? */
+bool kaon__memory_turn_came(const struct kaon_memory *memory);
+
+/* Tells the guest that the host looks no longer: false if its turn came. */
+bool kaon__memory_turn_sleep(struct kaon_memory *memory);
 
 /* Bytes that are the sandbox's own. */
 uint64_t kaon__memory_bytes(const struct kaon_memory *memory);

@@ -10,6 +10,7 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/options.h"
+#include "host/resident.h"
 #include "host/snapshot.h"
 
 #define KIB UINT64_C(1024)
@@ -212,6 +213,8 @@ void kaon_sandbox_destroy(struct kaon_sandbox *sandbox)
         return;
     kaon__watch_close(&sandbox->watch);
     if (sandbox->memory)
+        kaon__resident_end(sandbox);
+    if (sandbox->memory)
         kaon__domain_give_memory(sandbox->domain, sandbox->memory);
     kaon_domain_destroy(sandbox->domain);
     kaon_host_functions_destroy(sandbox->functions);
@@ -247,6 +250,7 @@ void kaon__sandbox_halt(struct kaon_sandbox *sandbox)
 {
     struct kaon_machine *machine = sandbox->domain->machine;
 
+    kaon__resident_pause(sandbox);
     if (machine->backend->space_halt)
         machine->backend->space_halt(machine, sandbox->memory->space);
 }
@@ -256,6 +260,7 @@ enum kaon_status kaon__sandbox_park(struct kaon_sandbox *sandbox,
 {
     struct kaon_machine *machine = sandbox->domain->machine;
 
+    kaon__resident_pause(sandbox);
     if (!machine->backend->space_park ||
         machine->backend->space_park(machine, sandbox->memory->space))
         return KAON_OK;
@@ -267,6 +272,15 @@ enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
                                      struct kaon_error *err)
 {
     return claim(sandbox, KAON_LIFE_READY, err);
+}
+
+enum kaon_status kaon__sandbox_claim_any(struct kaon_sandbox *sandbox,
+                                         bool *poisoned, struct kaon_error *err)
+{
+    enum kaon_status status = claim(sandbox, KAON_LIFE_READY, err);
+
+    *poisoned = status == KAON_EPOISONED;
+    return *poisoned ? claim(sandbox, KAON_LIFE_POISONED, err) : status;
 }
 
 /* ---- Restoring --------------------------------------------------------- */
@@ -322,20 +336,19 @@ enum kaon_status kaon_sandbox_restore(struct kaon_sandbox *sandbox,
                                       struct kaon_snapshot *snapshot,
                                       struct kaon_error *err)
 {
-    enum kaon_life before = KAON_LIFE_READY;
     enum kaon_status status;
+    bool poisoned;
 
     if (!sandbox || !snapshot)
         return fail_null(err, "sandbox and snapshot");
-    status = claim(sandbox, KAON_LIFE_READY, err);
-    if (status == KAON_EPOISONED) {
-        before = KAON_LIFE_POISONED;
-        status = claim(sandbox, KAON_LIFE_POISONED, err);
-    }
+    status = kaon__sandbox_claim_any(sandbox, &poisoned, err);
     if (status)
         return status;
     status = restore(sandbox, snapshot, err);
-    kaon__sandbox_release(sandbox, status && before == KAON_LIFE_POISONED);
+    poisoned = poisoned && status;
+    if (!poisoned)
+        kaon__resident_go(sandbox);
+    kaon__sandbox_release(sandbox, poisoned);
     return status;
 }
 

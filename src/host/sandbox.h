@@ -14,6 +14,8 @@
 #include "host/memory.h"
 #include "host/watch.h"
 
+struct kaon_resident;
+
 /*
  * A sandbox's state, and why a running one's call is to end before the guest
  * answers. They are one word, so that a stop hits the call that runs, from its
@@ -45,6 +47,8 @@ struct kaon_sandbox {
     uint64_t calls, host_calls, exits;
     unsigned char *copy; /* of strings and bytes, if exits do not stop it */
     size_t copy_room, copy_kept;
+    struct kaon_resident *resident; /* a thread in the guest; or NULL */
+    uint32_t spin_looks;            /* space_spin(), if resident so; or 0 */
 
     /* Other threads may stop a call: those that are about to are counted, and
      * a call does not end before they are done. */
@@ -56,6 +60,11 @@ struct kaon_sandbox {
  * stopped. */
 enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
                                      struct kaon_error *err);
+
+/* The same for one that may be poisoned. */
+enum kaon_status kaon__sandbox_claim_any(struct kaon_sandbox *sandbox,
+                                         bool *poisoned,
+                                         struct kaon_error *err);
 
 /* Of a sandbox that one has: its guest is left in the middle of something,
  * which it shall not go on with. */

@@ -10,6 +10,7 @@
 
 #include "host/error.h"
 #include "host/layer.h"
+#include "host/resident.h"
 #include "host/sandbox.h"
 #include "host/snapshot.h"
 
@@ -287,6 +288,7 @@ enum kaon_status kaon_snapshot_take(struct kaon_snapshot **out,
     status = kaon__sandbox_park(sandbox, err);
     if (!status)
         status = take(out, sandbox, err);
+    kaon__resident_go(sandbox);
     kaon__sandbox_release(sandbox, false);
     return status;
 }

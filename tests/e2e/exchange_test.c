@@ -242,9 +242,9 @@ static void host_arguments_that_do_not_fit_are_an_error_value(void **state)
 
 static void tens_of_megabytes_cross_if_the_exchange_is_made_for_it(void **state)
 {
-    /* The answer goes out in place; but what a process hands over is copied,
-     * and then takes room of its own. */
-    const uint32_t size = isolation_is_process() ? 24 << 20 : 48 << 20;
+    /* The answer goes out in place; but what a guest that runs on hands over is
+     * copied, and then takes room of its own. */
+    const uint32_t size = isolation_copies() ? 24 << 20 : 48 << 20;
     struct maker maker = { .in_place = true };
     struct kaon_sandbox *sandbox = through(&maker, 64 * MIB);
     struct kaon_error err = { 0 };
@@ -285,8 +285,8 @@ static void an_argument_built_in_place_is_not_copied(void **state)
         ASSERT_OK(kaon_call(sandbox, &out, "echo_string",
                             KAON_ARGS(kaon_string(buffer)), NULL, &err));
         ASSERT_OUTCOME(KAON_RETURNED, out);
-        /* A process may go on writing what it handed over: that is copied. */
-        if (!isolation_is_process())
+        /* A guest that runs on could write what it handed over. */
+        if (!isolation_copies())
             assert_ptr_equal(out.value.span.data, buffer);
         assert_int_equal(out.value.span.size, 9999);
         assert_int_equal(((char *)buffer)[9998], 'a' + i);

@@ -222,6 +222,8 @@ static void host_answers_can_be_passed_on(void **state)
 
 static void statistics_count_what_happened(void **state)
 {
+    SKIP_ON_RESIDENTS("exits come when guest or host give up waiting");
+
     struct kaon_sandbox *sandbox = e2e_basics();
     struct kaon_sandbox_stats before, after;
     struct kaon_error err = { 0 };

@@ -116,7 +116,7 @@ static struct kaon_slot odd_slot(uint32_t type)
 }
 
 static void put_slots(unsigned char *mailbox, const struct kaon_frame *frame,
-                      uint32_t kind)
+                      uint32_t kind, uint32_t result)
 {
     static const uint32_t types[] = { KAON_TYPE_STRING, KAON_TYPE_BYTES,
                                       KAON_TYPE_U32 };
@@ -124,7 +124,7 @@ static void put_slots(unsigned char *mailbox, const struct kaon_frame *frame,
     for (uint32_t i = 0; i < 17; i++) {
         uint64_t at = (uint64_t)frame->slots + i * sizeof(struct kaon_slot);
         uint32_t type = kind == KAON_FRAME_HOST_CALL ? types[i % 3]
-                        : kind == KAON_FRAME_RESULT  ? declared
+                        : kind == KAON_FRAME_RESULT  ? result
                                                      : KAON_TYPE_STRING;
         struct kaon_slot slot = odd_slot(type);
 
@@ -133,19 +133,13 @@ static void put_slots(unsigned char *mailbox, const struct kaon_frame *frame,
     }
 }
 
-static struct kaon_frame odd_frame(void)
+/* A frame of a kind, with a result of a type, that is good as often as not. */
+static struct kaon_frame odd_frame_of(uint32_t kind, uint32_t result)
 {
-    static const uint32_t kinds[] = {
-        KAON_FRAME_HOST_CALL, KAON_FRAME_HOST_CALL,    KAON_FRAME_HOST_CALL,
-        KAON_FRAME_HOST_CALL, KAON_FRAME_RESULT,       KAON_FRAME_ERROR,
-        KAON_FRAME_REFUSED,   KAON_FRAME_HOST_RESULT,  KAON_FRAME_CALL,
-        KAON_FRAME_ABORT,     KAON_FRAME_HOST_REFUSED, 0,
-    };
-    uint32_t kind = kinds[below(sizeof kinds / sizeof *kinds)];
     struct kaon_frame frame = {
         .kind = kind,
         .count = kind == KAON_FRAME_HOST_CALL ? 3
-                 : kind == KAON_FRAME_RESULT  ? declared != KAON_TYPE_VOID
+                 : kind == KAON_FRAME_RESULT  ? result != KAON_TYPE_VOID
                                               : below(2),
         .code = (int32_t)chance(),
         .slots = 256 + 8 * below(400),
@@ -170,23 +164,96 @@ static struct kaon_frame odd_frame(void)
     return frame;
 }
 
+static struct kaon_frame odd_frame(void)
+{
+    static const uint32_t kinds[] = {
+        KAON_FRAME_HOST_CALL, KAON_FRAME_HOST_CALL,    KAON_FRAME_HOST_CALL,
+        KAON_FRAME_HOST_CALL, KAON_FRAME_RESULT,       KAON_FRAME_ERROR,
+        KAON_FRAME_REFUSED,   KAON_FRAME_HOST_RESULT,  KAON_FRAME_CALL,
+        KAON_FRAME_ABORT,     KAON_FRAME_HOST_REFUSED, 0,
+    };
+
+    return odd_frame_of(kinds[below(sizeof kinds / sizeof *kinds)], declared);
+}
+
+/* Where an array of frames begins, if so many can lie there. */
+static struct kaon_frame *array_at(unsigned char *mailbox, uint32_t frames,
+                                   uint32_t count)
+{
+    uint64_t end = frames + (uint64_t)count * sizeof(struct kaon_frame);
+
+    return frames >= 256 && end <= exchange ? (void *)(mailbox + frames)
+                                            : NULL;
+}
+
+#define ARRAY 8u
+
+/* Posts some calls that may be well. */
+static void post(struct kaon_mailbox *mailbox)
+{
+    unsigned char *bytes = (unsigned char *)mailbox;
+    struct kaon_posted posted = { 256 + 16 * below(240), 1 + below(4) };
+    struct kaon_frame *at = array_at(bytes, posted.frames, posted.count);
+    struct kaon_frame frames[ARRAY];
+
+    for (uint32_t i = 0; i < posted.count; i++) {
+        frames[i] = odd_frame_of(KAON_FRAME_HOST_CALL, KAON_TYPE_VOID);
+        put_slots(bytes, &frames[i], KAON_FRAME_HOST_CALL, KAON_TYPE_VOID);
+    }
+    if (at)
+        __builtin_memcpy(at, frames, posted.count * sizeof *at);
+    switch (below(8)) {
+    case 0: posted.frames = (uint32_t)odd_number(); break;
+    case 1: posted.count = (uint32_t)odd_number(); break;
+    }
+    mailbox->posted = posted;
+}
+
+/* Answers the calls of a batch, if the call is in one, but for some: the test
+ * calls the functions below in their order. */
+static void answer_batch(unsigned char *mailbox, const struct kaon_frame *batch)
+{
+    static const uint32_t kinds[] = { KAON_FRAME_RESULT, KAON_FRAME_RESULT,
+                                      KAON_FRAME_ERROR, KAON_FRAME_REFUSED };
+    static const uint32_t results[] = { KAON_TYPE_VOID, KAON_TYPE_U64,
+                                        KAON_TYPE_BYTES, KAON_TYPE_STRING };
+    struct kaon_frame *at = array_at(mailbox, batch->slots, batch->count);
+    struct kaon_frame frames[ARRAY];
+
+    for (uint32_t i = 0; i < batch->count && i < ARRAY; i++) {
+        uint32_t kind = kinds[below(4)];
+
+        frames[i] = odd_frame_of(kind, results[i % 4]);
+        put_slots(mailbox, &frames[i], kind, results[i % 4]);
+    }
+    for (uint32_t i = 0; at && i < batch->count && i < ARRAY; i++)
+        if (below(8))
+            at[i] = frames[i];
+}
+
 /* Leaves up to `rounds` times, with something else each time. */
 __attribute__((noreturn)) static void scribble(struct kaon_mailbox *mailbox,
                                                uint64_t seed, uint32_t rounds)
 {
     unsigned char *bytes = (unsigned char *)mailbox;
+    struct kaon_frame batch = mailbox->frame;
 
+    if (batch.kind != KAON_FRAME_BATCH)
+        batch.count = 0;
     state = seed;
     if (below(2))
         bytes[4096 + below(exchange - 4096)] = 1; /* there is an area, then */
     for (uint32_t i = 0; i < rounds; i++) {
         struct kaon_frame frame = odd_frame();
 
-        put_slots(bytes, &frame, frame.kind);
+        put_slots(bytes, &frame, frame.kind, declared);
         for (uint32_t k = below(8); k; k--)
             bytes[256 + below(3840)] = (unsigned char)chance();
         if (!below(8)) /* what the host wrote once and does not read */
             __builtin_memset(bytes, (int)chance(), 128);
+        answer_batch(bytes, &batch);
+        if (!below(16))
+            post(mailbox);
         mailbox->frame = frame;
         leave(mailbox);
     }

@@ -33,6 +33,36 @@ bool isolation_is_process(void)
     return name && strcmp(name, "process") == 0;
 }
 
+bool isolation_is_resident(void)
+{
+    const char *name = getenv("KAON_TEST_RESIDENT");
+
+    return name && strcmp(name, "yes") == 0;
+}
+
+bool isolation_copies(void)
+{
+    return isolation_is_process() || isolation_is_resident();
+}
+
+/* Short enough for both sides to sleep and be woken now and then. */
+#define SPIN_NS 20000
+
+/* Where all vCPUs are taken, it is not resident: there are other tests that
+ * it can be. */
+static enum kaon_status make_resident(struct kaon_sandbox **sandbox,
+                                      struct kaon_error *err)
+{
+    enum kaon_status status = kaon_sandbox_start_resident(
+        *sandbox, KAON_RESIDENT_OPTS(.spin_ns = SPIN_NS), err);
+
+    if (status == KAON_OK || status == KAON_EBUSY)
+        return KAON_OK;
+    kaon_sandbox_destroy(*sandbox);
+    *sandbox = NULL;
+    return status;
+}
+
 uint64_t isolation_memory(uint64_t bytes)
 {
     return isolation_is_process() ? 8 * bytes : bytes;
@@ -52,7 +82,17 @@ enum kaon_status __wrap_kaon_sandbox_create(
         opts.isolation = KAON_ISOLATION_PROCESS;
         theirs = &opts;
     }
-    return __real_kaon_sandbox_create(out, image, theirs, err);
+    struct kaon_sandbox *sandbox;
+    enum kaon_status status;
+
+    if (!isolation_is_resident() || !out)
+        return __real_kaon_sandbox_create(out, image, theirs, err);
+    status = __real_kaon_sandbox_create(&sandbox, image, theirs, err);
+    if (!status)
+        status = make_resident(&sandbox, err);
+    if (!status)
+        *out = sandbox;
+    return status;
 }
 
 enum kaon_status __wrap_kaon_domain_create(
@@ -66,6 +106,12 @@ enum kaon_status __wrap_kaon_domain_create(
     if (isolation_is_process() && (!theirs || theirs->size == sizeof opts) &&
         !opts.isolation) {
         opts.isolation = KAON_ISOLATION_PROCESS;
+        theirs = &opts;
+    }
+    /* A vCPU for each resident sandbox, beside those that tests count on. */
+    if (isolation_is_resident() && opts.vcpus_max && opts.vcpus_max < 200 &&
+        theirs->size == sizeof opts) {
+        opts.vcpus_max += 50;
         theirs = &opts;
     }
     return __real_kaon_domain_create(out, theirs, err);

@@ -30,6 +30,7 @@ const struct kaon_backend kaon__backend_process = {
     .space_halt = kaon__process_space_halt,
     .space_park = kaon__process_space_park,
     .populated = kaon__process_populated,
+    .space_spin = kaon__process_space_spin,
     .vcpu_create = kaon__process_vcpu_create,
     .vcpu_destroy = kaon__process_vcpu_destroy,
     .vcpu_bind = kaon__process_vcpu_bind,

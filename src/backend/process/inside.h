@@ -27,7 +27,7 @@ struct process_machine {
     int memfd;
     uint64_t gate;                /* physical */
     volatile unsigned char *mine; /* a page that is 0 in a child of fork() */
-    int spin;
+    uint32_t spin; /* what is usual */
     pthread_mutex_t lock; /* guards the rest */
     struct attached *attached;
     unsigned attached_count;
@@ -49,6 +49,7 @@ struct process_space {
     int pidfd;          /* -1 before it is sealed */
     atomic_bool killed; /* by us: to be replaced before it runs again */
     bool parked;        /* since it ran last: park.c */
+    uint32_t spin;      /* how often to look before sleeping */
     uint64_t control_physical;
     struct kaon_control *control;
 };
@@ -148,10 +149,13 @@ void kaon__process_wake(struct process_space *space);
 /* Gives it away: to the guest, or KAON_TURN_PARK. */
 void kaon__process_give_turn(struct process_space *space, uint32_t to);
 
-/* Waits for the host's turn, after looking `spin` times; false if it never
- * comes: somebody kicked, or the process is gone. */
-bool kaon__process_await_turn(struct process_space *space, int spin,
-                              const atomic_bool *kicked);
+/* Waits for the host's turn; false if it never comes: somebody kicked, or the
+ * process is gone. Says whether it slept. */
+bool kaon__process_await_turn(struct process_space *space,
+                              const atomic_bool *kicked, bool *slept);
+
+void kaon__process_space_spin(struct kaon_machine *machine,
+                              struct kaon_space handle, uint32_t looks);
 
 static inline bool kaon__process_my_turn(const struct process_space *space)
 {

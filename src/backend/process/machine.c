@@ -97,7 +97,7 @@ enum kaon_status kaon__process_machine_check(struct kaon_machine *machine,
 }
 
 /* Looking longer is of use only if the process runs meanwhile. */
-static int choose_spin(void)
+static uint32_t choose_spin(void)
 {
     cpu_set_t cpus;
 

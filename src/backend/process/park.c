@@ -109,8 +109,10 @@ bool kaon__process_unpark(struct process_machine *m,
                           struct process_space *space,
                           const atomic_bool *kicked)
 {
+    bool slept;
+
     for (int turn = 0; turn < PARK_TURNS; turn++) {
-        if (!kaon__process_await_turn(space, m->spin, kicked))
+        if (!kaon__process_await_turn(space, kicked, &slept))
             return false;
         if (space->control->reason == KAON_REASON_PARKED) {
             kaon__process_scrub(m, space);

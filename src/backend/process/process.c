@@ -163,7 +163,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     kaon__process_end(space);
     kaon__process_scrub(m, space);
     *space->control = (struct kaon_control){ .turn = KAON_TURN_GUEST,
-                                             .spin = (uint32_t)m->spin };
+                                             .spin = space->spin };
     if (!fill_request(m, &request, space))
         return kaon__fail(err, KAON_EBACKEND,
                           "the image has too many segments for a process: "

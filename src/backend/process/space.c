@@ -34,6 +34,7 @@ enum kaon_status kaon__process_space_create(struct kaon_machine *machine,
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a sandbox");
     space->parent = space_of(parent);
     space->witness = space->pidfd = -1;
+    space->spin = m->spin;
     pthread_mutex_lock(&m->lock);
     space->next = m->spaces;
     space->back = &m->spaces;

@@ -18,6 +18,9 @@
 /* A sleeping host looks now and then whether the process still lives. */
 #define LOOK_NS 20000000
 
+/* So does one that looks for its turn for long: after a millisecond or so. */
+#define LOOKS_AROUND 65536
+
 bool kaon__process_is_gone(const struct process_space *space)
 {
     struct pollfd poll_for = { .fd = space->pidfd, .events = POLLIN };
@@ -50,14 +53,34 @@ void kaon__process_give_turn(struct process_space *space, uint32_t to)
         kaon__process_wake(space);
 }
 
-bool kaon__process_await_turn(struct process_space *space, int spin,
-                              const atomic_bool *kicked)
+void kaon__process_space_spin(struct kaon_machine *machine,
+                              struct kaon_space handle, uint32_t looks)
 {
-    for (int i = 0; i < spin; i++) {
+    struct process_space *space = space_of(handle);
+
+    space->spin = looks ? looks : process_machine(machine)->spin;
+    __atomic_store_n(&space->control->spin, space->spin, __ATOMIC_RELAXED);
+}
+
+/* The turn may never come, and to look for it may take long. */
+static bool is_hopeless(const struct process_space *space,
+                        const atomic_bool *kicked)
+{
+    return atomic_load(kicked) || kaon__process_is_gone(space);
+}
+
+bool kaon__process_await_turn(struct process_space *space,
+                              const atomic_bool *kicked, bool *slept)
+{
+    *slept = false;
+    for (uint32_t i = 0; i < space->spin; i++) {
         if (kaon__process_my_turn(space))
             return true;
+        if (i % LOOKS_AROUND == LOOKS_AROUND - 1 && is_hopeless(space, kicked))
+            return kaon__process_my_turn(space);
         __builtin_ia32_pause();
     }
+    *slept = true;
     while (!atomic_load(kicked)) {
         kaon__process_sleep(space);
         if (kaon__process_my_turn(space))

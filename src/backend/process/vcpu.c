@@ -131,11 +131,12 @@ static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
                 struct kaon_exit *exit)
 {
-    bool came;
+    bool came, slept;
 
     *exit = (struct kaon_exit){ 0 };
     kaon__process_give_turn(space, KAON_TURN_GUEST);
-    came = kaon__process_await_turn(space, vcpu->machine->spin, &vcpu->kicked);
+    came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
+    exit->crossed = !slept && space->spin != vcpu->machine->spin;
     if (atomic_load(&vcpu->kicked)) {
         exit->kind = KAON_EXIT_KICKED;
     } else if (came) {

@@ -107,7 +107,7 @@ static uint32_t see_cpu(void)
 
     __asm__ volatile("stmxcsr %0; fnstenv %1; pushf; pop %2"
                      : "=m"(mxcsr), "=m"(x87), "=r"(flags));
-    return mxcsr << 16 | (x87.control ^ 0x37fu) | (flags >> 10 & 1) << 15;
+    return mxcsr << 16 | (x87.control ^ 0x37fu) | (uint32_t)(flags >> 10 & 1) << 15;
 }
 KAON_EXPORT(see_cpu, u32);
 

@@ -205,11 +205,14 @@ static enum kaon_status run_singly(struct kaon_call *call,
 static enum kaon_status make(struct kaon_call *call, struct kaon_batch *batch)
 {
     bool together = call->sandbox->image->batch;
-    enum kaon_status status = kaon__exchange_move_out(
-        call, batch->calls, batch->count, !together, &batch->moved);
+    enum kaon_status status = KAON_OK;
 
+    if (call->has_spans)
+        status = kaon__exchange_move_out(call, batch->calls, batch->count,
+                                         !together, &batch->moved);
     if (!status)
-        status = kaon__exchange_fit_batch(call, batch->calls, batch->count);
+        status = kaon__exchange_fit_batch(call, batch->calls, batch->count,
+                                          together);
     if (status)
         return status;
     call->keeps = !together || kaon__call_races(call);
@@ -254,6 +257,7 @@ static enum kaon_status check_all(struct kaon_call *call,
                        why.text);
     }
     call->err = err;
+    call->name = "the batch";
     return status;
 }
 
@@ -271,7 +275,7 @@ kaon_call_batch(struct kaon_sandbox *sandbox, struct kaon_outcome *outcomes,
     if (!sandbox || (count && (!outcomes || !calls)))
         return kaon__fail(err, KAON_EINVAL,
                           "sandbox, outcomes and calls must not be NULL");
-    call = kaon__call(sandbox, "the batch", outcomes, err);
+    call = kaon__call(sandbox, NULL, outcomes, err);
     status = check_all(&call, &batch);
     if (!status)
         status = kaon__call_claim(&call, opts);

@@ -223,16 +223,18 @@ static enum kaon_status fail_batch(struct kaon_call *call, uint64_t size)
 
 enum kaon_status kaon__exchange_fit_batch(struct kaon_call *call,
                                           const struct kaon_batch_call *calls,
-                                          size_t count)
+                                          size_t count, bool in_place)
 {
     const uint64_t page = KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE;
     uint64_t size = batch_size(calls, count);
+    bool too_large = size > page + kaon__exchange_limit(call->memory);
+    enum kaon_status status = KAON_OK;
 
-    if (size <= page)
-        return KAON_OK;
-    if (size > page + kaon__exchange_limit(call->memory))
+    if (too_large && !in_place)
         return fail_batch(call, size);
-    return kaon__exchange_need_area(call, call->err);
+    if (size > page)
+        status = kaon__exchange_need_area(call, call->err);
+    return status && too_large ? fail_batch(call, size) : status;
 }
 
 /* Puts one call behind the others, and says in *frame what is free now. */

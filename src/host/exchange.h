@@ -45,11 +45,11 @@ enum kaon_status kaon__exchange_move_out(struct kaon_call *call,
                                          size_t count, bool later,
                                          struct kaon_value **moved);
 
-/* Fails if a batch is too large; else sees to it that there is an area, if it
- * needs one. */
+/* Sees to it that there is an area, if a batch needs one; fails if that cannot
+ * hold it. What may lie in place is not judged yet. */
 enum kaon_status kaon__exchange_fit_batch(struct kaon_call *call,
                                           const struct kaon_batch_call *calls,
-                                          size_t count);
+                                          size_t count, bool in_place);
 
 /* Puts a BATCH frame and its calls; *frames is where these are. The arguments
  * are those of the calls, or moved, if that is not NULL. */

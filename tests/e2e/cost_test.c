@@ -51,4 +51,45 @@ static void a_warm_call_takes_few_instructions_of_the_host(void **state)
     assert_in_range(steps, 1, HOST_LIMIT);
 }
 
-TESTS_NEED_KVM(TEST(a_warm_call_takes_few_instructions_of_the_host))
+/* What each call of a batch takes beside the entry. */
+#define BATCH 16
+#define BATCH_LIMIT 600
+
+static void call_adds(void)
+{
+    static struct kaon_outcome outs[BATCH];
+    struct kaon_value args[2] = { kaon_i32(2), kaon_i32(40) };
+    struct kaon_batch_call calls[BATCH];
+
+    for (int i = 0; i < BATCH; i++)
+        calls[i] = (struct kaon_batch_call){ add, args, 2 };
+    if (kaon_call_batch(sandbox, outs, calls, BATCH, NULL, NULL))
+        exit(1);
+    for (int i = 0; i < BATCH; i++)
+        if (outs[i].kind != KAON_RETURNED || outs[i].value.i32 != 42)
+            exit(1);
+}
+
+static void warm_up_batch(void)
+{
+    warm_up();
+    for (int i = 0; i < 3; i++)
+        call_adds();
+}
+
+static void a_call_of_a_batch_takes_fewer(void **state)
+{
+    SKIP_ON_PROCESSES("the host looks for its turn again and again");
+
+    long steps;
+
+    (void)state;
+    if (harness_sanitized())
+        harness_skip("a sanitizer's instructions are not the library's");
+    steps = step_count(warm_up_batch, call_adds);
+    print_message("# %ld instructions for %d calls\n", steps, BATCH);
+    assert_in_range(steps, 1, HOST_LIMIT + BATCH * BATCH_LIMIT);
+}
+
+TESTS_NEED_KVM(TEST(a_warm_call_takes_few_instructions_of_the_host),
+               TEST(a_call_of_a_batch_takes_fewer))

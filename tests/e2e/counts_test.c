@@ -85,6 +85,25 @@ static bool call_host_add(struct setting *setting)
            out.kind == KAON_RETURNED && out.value.i32 == 3;
 }
 
+static bool call_batch(struct setting *setting)
+{
+    struct kaon_batch_call calls[16];
+    struct kaon_outcome outs[16];
+    bool good = true;
+
+    for (int i = 0; i < 16; i++) {
+        calls[i] = (struct kaon_batch_call){ .args = NULL, .count = 0 };
+        if (kaon_function_find(&calls[i].function, setting->image, "count",
+                               NULL))
+            return false;
+    }
+    if (kaon_call_batch(setting->sandbox, outs, calls, 16, NULL, NULL))
+        return false;
+    for (int i = 0; i < 16; i++)
+        good = good && outs[i].kind == KAON_RETURNED;
+    return good;
+}
+
 static bool call_with_deadline(struct setting *setting)
 {
     struct kaon_outcome out;
@@ -254,6 +273,14 @@ static void a_warm_call_is_one_kvm_run_and_nothing_else(void **state)
     assert_tally(&tally, TIMES);
 }
 
+static void so_are_sixteen_calls_in_a_batch(void **state)
+{
+    struct tally tally = tally_of(call_batch);
+
+    (void)state;
+    assert_tally(&tally, TIMES);
+}
+
 static void a_host_call_is_one_kvm_run_more(void **state)
 {
     struct tally tally = tally_of(call_host_add);
@@ -295,6 +322,7 @@ static void neither_does_destroying(void **state)
 }
 
 TESTS_NEED_KVM(TEST(a_warm_call_is_one_kvm_run_and_nothing_else),
+               TEST(so_are_sixteen_calls_in_a_batch),
                TEST(a_host_call_is_one_kvm_run_more),
                TEST(large_arguments_take_no_more),
                TEST(a_deadline_takes_no_more),

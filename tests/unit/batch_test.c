@@ -355,6 +355,29 @@ static void arguments_may_be_built_in_place(void **state)
     }
 }
 
+/* More than the exchange has, if each was copied. */
+static void one_buffer_may_be_many_arguments(void **state)
+{
+    const size_t size = 600 << 10;
+    struct kaon_error err;
+    struct trial trial;
+    void *room;
+
+    (void)state;
+    begin(&trial, true);
+    assert_int_equal(
+        kaon_sandbox_buffer(trial.play.sandbox, &room, size + 1, &err),
+        KAON_OK);
+    memset(room, 'b', size);
+    ((char *)room)[size] = '\0';
+    for (int i = 0; i < 3; i++)
+        add_echo(&trial, room);
+    make_all(&trial);
+    for (size_t i = 0; i < 3; i++)
+        assert_ptr_equal(trial.outcomes[i].value.span.data, room);
+    finish(&trial);
+}
+
 static void large_arguments_go_to_the_area(void **state)
 {
     static char text[3][10001];
@@ -728,6 +751,7 @@ TESTS(
     TEST(results_of_all_calls_are_there_together),
     TEST(results_may_be_arguments_of_the_next_batch),
     TEST(arguments_may_be_built_in_place),
+    TEST(one_buffer_may_be_many_arguments),
     TEST(large_arguments_go_to_the_area),
     TEST(a_call_that_fails_does_not_stop_the_others),
     TEST(a_call_that_poisons_ends_the_batch),

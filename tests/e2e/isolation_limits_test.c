@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Process isolation where there is not enough of something: privileges, limits
+ * of a user or a control group, features of the kernel.
+ */
+#include "e2e/isolated.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#include "support/processes.h"
+
+#define NOBODY 65534
+
+/* ---- Users and limits -------------------------------------------------- */
+
+static bool become_nobody(void)
+{
+    return setgid(NOBODY) == 0 && setuid(NOBODY) == 0;
+}
+
+static int as_nobody(void *user)
+{
+    if (!become_nobody())
+        return CHILD_SKIP;
+    return isolated_use_one(user);
+}
+
+static int in_a_user_namespace(void *user)
+{
+    if (!become_nobody() || unshare(CLONE_NEWUSER) != 0)
+        return CHILD_SKIP;
+    return isolated_use_one(user);
+}
+
+/* Made by root, used and ended by somebody who may not kill what root owns. */
+static int across_a_change_of_user(void *user)
+{
+    struct kaon_sandbox *sandboxes[2];
+    struct kaon_outcome out;
+    struct kaon_error err;
+
+    CHILD_CHECK(isolated_create(&sandboxes[0], user, NULL) == KAON_OK);
+    CHILD_CHECK(isolated_create(&sandboxes[1], user, NULL) == KAON_OK);
+    if (!become_nobody())
+        return CHILD_SKIP;
+    CHILD_CHECK(isolated_adds(sandboxes[0]));
+    CHILD_CHECK(kaon_call(sandboxes[0], &out, "echo_string",
+                          KAON_ARGS(kaon_string("still here")),
+                          KAON_CALL_OPTS(.deadline_ns = 1), &err) == KAON_OK);
+    CHILD_CHECK(out.kind == KAON_DEADLINE || out.kind == KAON_RETURNED);
+    kaon_sandbox_destroy(sandboxes[0]);
+    CHILD_CHECK(isolated_adds(sandboxes[1]));
+    kaon_sandbox_destroy(sandboxes[1]);
+    return isolated_use_one(user);
+}
+
+static void any_user_may_have_sandboxes(void **state)
+{
+    (void)state;
+    IN_CHILDREN(CHECK(as_nobody), CHECK(in_a_user_namespace),
+                CHECK(across_a_change_of_user));
+}
+
+/* Creates until that fails: a status and a sentence with `words`; all that
+ * was made works, and there is nothing left of it later. */
+static int until_full(struct kaon_image *image, const char *words)
+{
+    enum { MOST = 400 };
+    static struct kaon_sandbox *sandboxes[MOST];
+    struct kaon_error err = { 0 };
+    size_t count = 0;
+
+    while (count < MOST &&
+           isolated_create(&sandboxes[count], image, &err) == KAON_OK)
+        count++;
+    if (count == MOST || !strstr(err.text, words)) {
+        fprintf(stderr, "# after %zu: %s\n", count, err.text);
+        return 1;
+    }
+    CHILD_CHECK(err.status == KAON_EBACKEND || err.status == KAON_ENOMEM);
+    for (size_t i = 0; i < count; i++)
+        CHILD_CHECK(isolated_adds(sandboxes[i]));
+    while (count)
+        kaon_sandbox_destroy(sandboxes[--count]);
+    return 0;
+}
+
+static int with_few_processes(void *user)
+{
+    const struct rlimit limit = { 40, 40 };
+
+    if (!become_nobody() || setrlimit(RLIMIT_NPROC, &limit) != 0)
+        return CHILD_SKIP;
+    return until_full(user, "ulimit -u") || isolated_use_one(user);
+}
+
+static int with_few_descriptors(void *user)
+{
+    const struct rlimit limit = { 60, 60 };
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return CHILD_SKIP;
+    return until_full(user, "ulimit -n") || isolated_use_one(user);
+}
+
+static int with_hardly_a_descriptor(void *user)
+{
+    for (rlim_t most = 3; most < 24; most++) {
+        const struct rlimit limit = { most, 60 };
+        struct kaon_error err = { 0 };
+        struct kaon_sandbox *sandbox;
+
+        CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        if (isolated_create(&sandbox, user, &err) == KAON_OK) {
+            CHILD_CHECK(isolated_adds(sandbox));
+            kaon_sandbox_destroy(sandbox);
+        } else {
+            CHILD_CHECK(strlen(err.text) > 20);
+        }
+    }
+    return 0;
+}
+
+static int with_little_address_space(void *user)
+{
+    const struct rlimit limit = { UINT64_C(256) << 20, UINT64_C(256) << 20 };
+
+    if (harness_sanitized() || setrlimit(RLIMIT_AS, &limit) != 0)
+        return CHILD_SKIP;
+    return until_full(user, "ulimit -v") || isolated_use_one(user);
+}
+
+static void limits_are_told_in_a_sentence(void **state)
+{
+    (void)state;
+    IN_CHILDREN(CHECK(with_few_processes), CHECK(with_few_descriptors),
+                CHECK(with_hardly_a_descriptor),
+                CHECK(with_little_address_space));
+}
+
+/* ---- Kernels that lack something --------------------------------------- */
+
+/* Makes a system call fail in this process and all that it starts. */
+static bool deny(unsigned int number, unsigned int error)
+{
+    const struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = { sizeof code / sizeof *code,
+                                        (struct sock_filter *)code };
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static int without_second_lines(void *user)
+{
+    if (!deny(SYS_landlock_create_ruleset, ENOSYS) ||
+        !deny(SYS_unshare, EPERM) || !deny(SYS_close_range, ENOSYS) ||
+        !deny(SYS_clone3, ENOSYS))
+        return CHILD_SKIP;
+    return isolated_use_one(user);
+}
+
+static int refused_without(struct kaon_image *image, unsigned int number,
+                           unsigned int error, const char *words)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_sandbox *sandbox;
+
+    if (!deny(number, error))
+        return CHILD_SKIP;
+    CHILD_CHECK(isolated_create(&sandbox, image, &err) == KAON_EBACKEND);
+    if (strstr(err.text, words))
+        return 0;
+    fprintf(stderr, "# no \"%s\" in: %s\n", words, err.text);
+    return 1;
+}
+
+static int without_seccomp(void *user)
+{
+    return refused_without(user, SYS_seccomp, ENOSYS, "seccomp");
+}
+
+static int with_seccomp_forbidden(void *user)
+{
+    return refused_without(user, SYS_seccomp, EPERM, "seccomp");
+}
+
+static int without_pidfds(void *user)
+{
+    return refused_without(user, SYS_pidfd_open, ENOSYS, "5.3");
+}
+
+static int without_memfds(void *user)
+{
+    return refused_without(user, SYS_memfd_create, EPERM, "memfd_create");
+}
+
+static int without_execveat(void *user)
+{
+    return refused_without(user, SYS_execveat, EACCES, "execveat");
+}
+
+static void kernels_that_lack_something_are_told_in_a_sentence(void **state)
+{
+    (void)state;
+    IN_CHILDREN(CHECK(without_second_lines), CHECK(without_seccomp),
+                CHECK(with_seccomp_forbidden), CHECK(without_pidfds),
+                CHECK(without_memfds), CHECK(without_execveat));
+}
+
+TESTS(
+    TEST_LIMIT(300, any_user_may_have_sandboxes),
+    TEST_LIMIT(300, limits_are_told_in_a_sentence),
+    TEST_LIMIT(300, kernels_that_lack_something_are_told_in_a_sentence),
+)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backend/process/filter.h"
@@ -48,6 +49,21 @@ static enum kaon_status make_gate(struct process_machine *m,
                             KAON_PROCESS_GATE + program))
         return kaon__fail(err, KAON_EBACKEND, "the gate does not fit its page");
     return KAON_OK;
+}
+
+/* Beyond the limit, the kernel would end the program by SIGXFSZ. */
+static enum kaon_status check_file_limit(uint64_t size, struct kaon_error *err)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= size)
+        return KAON_OK;
+    return kaon__fail(err, KAON_EBACKEND,
+                      "a domain's memory is a file in memory, of %llu MiB, and "
+                      "files may have %llu KiB here: raise `ulimit -f`, or "
+                      "lower memory_bytes or heap_bytes",
+                      (unsigned long long)size >> 20,
+                      (unsigned long long)limit.rlim_cur >> 10);
 }
 
 static void *reserve(int memfd, uint64_t size)
@@ -124,7 +140,9 @@ kaon__process_machine_create(struct kaon_machine **out,
                             "2012 or AMD since 2015");
         goto free_machine;
     }
-    status = kaon__launch_open(err);
+    status = check_file_limit(config->memory_bytes, err);
+    if (!status)
+        status = kaon__launch_open(err);
     if (status)
         goto free_machine;
     m->memfd = memfd_create("kaon-arena", MFD_CLOEXEC);

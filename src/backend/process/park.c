@@ -69,14 +69,14 @@ bool kaon__process_space_park(struct kaon_machine *machine,
 
     if (!kaon__process_is_mine(m))
         return false;
-    if (space->parked)
-        return true;
-    if (!atomic_load(&space->killed) && parks(space)) {
-        space->parked = true;
-    } else {
-        kaon__process_end(space);
-        atomic_store(&space->killed, true);
+    if (!atomic_load(&space->killed)) {
+        if (!space->parked)
+            space->parked = parks(space);
+        if (space->parked && !kaon__process_is_gone(space))
+            return true;
     }
+    kaon__process_end(space);
+    atomic_store(&space->killed, true);
     return true;
 }
 

@@ -6,12 +6,15 @@
 #include "e2e/isolated.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -41,6 +44,23 @@ static int in_a_user_namespace(void *user)
     return isolated_use_one(user);
 }
 
+/* The first process there, with no privileges outside: to be its init too. */
+static int in_a_container(void *user)
+{
+    int status;
+    pid_t init;
+
+    if (!become_nobody() ||
+        unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET) != 0)
+        return CHILD_SKIP;
+    init = fork();
+    if (init == 0)
+        _exit(isolated_use_one(user) || isolated_use_one(user));
+    CHILD_CHECK(init > 0 && waitpid(init, &status, 0) == init);
+    CHILD_CHECK(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 /* Made by root, used and ended by somebody who may not kill what root owns. */
 static int across_a_change_of_user(void *user)
 {
@@ -67,7 +87,7 @@ static void any_user_may_have_sandboxes(void **state)
 {
     (void)state;
     IN_CHILDREN(CHECK(as_nobody), CHECK(in_a_user_namespace),
-                CHECK(across_a_change_of_user));
+                CHECK(in_a_container), CHECK(across_a_change_of_user));
 }
 
 /* Creates until that fails: a status and a sentence with `words`; all that
@@ -139,12 +159,155 @@ static int with_little_address_space(void *user)
     return until_full(user, "ulimit -v") || isolated_use_one(user);
 }
 
+/* The kernel's answer to a file that is too large is a signal, that ends. */
+static int with_small_files(void *user)
+{
+    const struct rlimit limit = { 65536, 65536 };
+    struct kaon_sandbox *sandbox;
+    struct kaon_error err = { 0 };
+
+    CHILD_CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHILD_CHECK(isolated_create(&sandbox, user, &err) == KAON_EBACKEND);
+    CHILD_CHECK(strstr(err.text, "ulimit -f"));
+    return 0;
+}
+
 static void limits_are_told_in_a_sentence(void **state)
 {
     (void)state;
     IN_CHILDREN(CHECK(with_few_processes), CHECK(with_few_descriptors),
                 CHECK(with_hardly_a_descriptor),
-                CHECK(with_little_address_space));
+                CHECK(with_little_address_space), CHECK(with_small_files));
+}
+
+/* ---- Control groups ---------------------------------------------------- */
+
+/* A group of our own, in either version of the interface. */
+struct group {
+    char path[96], parent[96];
+};
+
+static bool put(const char *directory, const char *file, long long value)
+{
+    char path[160], text[32];
+    int fd, size = snprintf(text, sizeof text, "%lld", value);
+    bool done;
+
+    snprintf(path, sizeof path, "%s/%s", directory, file);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    done = fd >= 0 && write(fd, text, (size_t)size) == size;
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+static bool try_group(struct group *group, const char *parent, const char *file,
+                      long long limit)
+{
+    snprintf(group->parent, sizeof group->parent, "%s", parent);
+    snprintf(group->path, sizeof group->path, "%s/kaon-test-%d", parent,
+             getpid());
+    if (mkdir(group->path, 0700) != 0)
+        return false;
+    if (put(group->path, file, limit))
+        return true;
+    rmdir(group->path);
+    return false;
+}
+
+/* False if we may not have one here. */
+static bool group_open(struct group *group, bool memory, long long limit)
+{
+    if (memory)
+        return try_group(group, "/sys/fs/cgroup/memory",
+                         "memory.limit_in_bytes", limit) ||
+               try_group(group, "/sys/fs/cgroup", "memory.max", limit);
+    return try_group(group, "/sys/fs/cgroup/pids", "pids.max", limit) ||
+           try_group(group, "/sys/fs/cgroup", "pids.max", limit);
+}
+
+static bool group_add(const struct group *group, pid_t pid)
+{
+    return put(group->path, "cgroup.procs", pid);
+}
+
+/* Who is in it has ended, or soon has: false if not. */
+static bool group_close(const struct group *group)
+{
+    for (int i = 0; i < 3000; i++) {
+        if (rmdir(group->path) == 0)
+            return true;
+        e2e_sleep(10 * MILLISECOND);
+    }
+    return false;
+}
+
+static int in_a_group_of_few_processes(void *user)
+{
+    struct group group;
+    int result;
+
+    if (!group_open(&group, false, 8))
+        return CHILD_SKIP;
+    CHILD_CHECK(group_add(&group, getpid()));
+    result = until_full(user, "pids limit") || isolated_use_one(user);
+    CHILD_CHECK(put(group.parent, "cgroup.procs", getpid()));
+    CHILD_CHECK(group_close(&group));
+    return result;
+}
+
+static void a_full_group_is_told_in_a_sentence(void **state)
+{
+    (void)state;
+    IN_CHILDREN(CHECK(in_a_group_of_few_processes));
+}
+
+static void assert_touches(struct kaon_sandbox *sandbox, uint32_t pages)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    ASSERT_OK(kaon_call(sandbox, &out, "touch_heap", KAON_ARGS(kaon_u32(pages)),
+                        NULL, &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+}
+
+static void a_guest_that_runs_out_of_its_groups_memory_is_killed(void **state)
+{
+    struct kaon_image *image = e2e_image("memory");
+    struct kaon_snapshot *snapshot;
+    struct kaon_sandbox *sandbox;
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+    struct group group;
+    pid_t zygote, child;
+
+    (void)state;
+    if (!group_open(&group, true, 16 << 20)) {
+        kaon_image_destroy(image);
+        harness_skip("no control group for memory can be made here");
+    }
+    ASSERT_OK(kaon_sandbox_create(
+        &sandbox, image,
+        KAON_SANDBOX_OPTS(.isolation = KAON_ISOLATION_PROCESS,
+                          .heap_bytes = 64 << 20),
+        &err));
+    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    assert_touches(sandbox, 1024); /* which it has a process for */
+    child = processes_sandbox(&zygote);
+    assert_true(group_add(&group, child));
+    ASSERT_OK(kaon_call(sandbox, &out, "touch_heap", KAON_ARGS(kaon_u32(15000)),
+                        NULL, &err));
+    ASSERT_OUTCOME(KAON_FAULT, out);
+    ASSERT_CONTAINS(out.text, "killed");
+
+    /* Another process, where there is enough. */
+    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    assert_touches(sandbox, 15000);
+    kaon_sandbox_destroy(sandbox);
+    kaon_snapshot_destroy(snapshot);
+    kaon_image_destroy(image);
+    assert_true(group_close(&group));
 }
 
 /* ---- Kernels that lack something --------------------------------------- */
@@ -225,5 +388,7 @@ static void kernels_that_lack_something_are_told_in_a_sentence(void **state)
 TESTS(
     TEST_LIMIT(300, any_user_may_have_sandboxes),
     TEST_LIMIT(300, limits_are_told_in_a_sentence),
+    TEST_LIMIT(300, a_full_group_is_told_in_a_sentence),
+    TEST_LIMIT(300, a_guest_that_runs_out_of_its_groups_memory_is_killed),
     TEST_LIMIT(300, kernels_that_lack_something_are_told_in_a_sentence),
 )

@@ -144,6 +144,14 @@ static void a_process_killed_in_a_host_call_is_a_fault(void **state)
     kaon_image_destroy(image);
 }
 
+static void stop_for_certain(pid_t pid)
+{
+    kill(pid, SIGSTOP);
+    for (int i = 0; i < 30000 && processes_state(pid) != 'T'; i++)
+        e2e_sleep(MILLISECOND);
+    assert_int_equal(processes_state(pid), 'T');
+}
+
 static void a_process_that_is_stopped_meets_its_deadline(void **state)
 {
     struct kaon_image *image = e2e_image("spin");
@@ -154,13 +162,13 @@ static void a_process_that_is_stopped_meets_its_deadline(void **state)
 
     (void)state;
     ASSERT_OK(isolated_create(&sandbox, image, &err));
-    kill(processes_sandbox(&zygote), SIGSTOP);
+    stop_for_certain(processes_sandbox(&zygote));
     ASSERT_OK(kaon_call(sandbox, &out, "spin", KAON_NO_ARGS,
                         KAON_CALL_OPTS(.deadline_ns = 20 * MILLISECOND), &err));
     ASSERT_OUTCOME(KAON_DEADLINE, out);
     kaon_sandbox_destroy(sandbox);
     ASSERT_OK(isolated_create(&sandbox, image, &err));
-    kill(processes_sandbox(&zygote), SIGSTOP);
+    stop_for_certain(processes_sandbox(&zygote));
     kaon_sandbox_destroy(sandbox); /* does not wait for it */
     kaon_image_destroy(image);
 }
@@ -213,20 +221,204 @@ static void a_zygote_that_is_stopped_is_a_status(void **state)
     kaon_image_destroy(image);
 }
 
+/* ---- At any moment ----------------------------------------------------- */
+
+/* Has it in for the processes of this program's sandboxes, and their zygotes.
+ */
+struct hunter {
+    atomic_bool done;
+    bool kills; /* else it stops, and lets go on */
+    unsigned seed;
+};
+
+static void hurt(const struct hunter *hunter, pid_t pid)
+{
+    if (hunter->kills) {
+        kill(pid, SIGKILL);
+        return;
+    }
+    kill(pid, SIGSTOP);
+    e2e_sleep(MILLISECOND / 2);
+    kill(pid, SIGCONT);
+}
+
+static void *hunt(void *user)
+{
+    struct hunter *hunter = user;
+
+    while (!atomic_load(&hunter->done)) {
+        unsigned chance = (unsigned)rand_r(&hunter->seed);
+        pid_t zygote, child;
+
+        e2e_sleep(chance % 512 * 1000);
+        if (processes_of(getpid(), &zygote, 1) == 0)
+            continue;
+        if (processes_of(zygote, &child, 1))
+            hurt(hunter, child);
+        if (chance % 16 == 0)
+            hurt(hunter, zygote);
+    }
+    return NULL;
+}
+
+/* One life, in danger: whatever comes of it is told as it should be. */
+static void live(struct kaon_image *image, struct kaon_snapshot *snapshot,
+                 bool safe, unsigned *lives)
+{
+    enum kaon_status status;
+    struct kaon_sandbox *sandbox = NULL;
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    status = isolated_create(&sandbox, image, &err);
+    for (int i = 0; i < 4 && status == KAON_OK; i++) {
+        status = kaon_call(sandbox, &out, "add",
+                           KAON_ARGS(kaon_i32(1), kaon_i32(2)), NULL, &err);
+        if (status)
+            break;
+        if (out.kind == KAON_RETURNED) {
+            assert_int_equal(out.value.i32, 3);
+            ++*lives;
+        } else {
+            ASSERT_OUTCOME(KAON_FAULT, out);
+            assert_false(safe);
+        }
+        status = kaon_sandbox_restore(sandbox, snapshot, &err);
+    }
+    kaon_sandbox_destroy(sandbox);
+    if (status) {
+        assert_false(safe);
+        assert_int_equal(status, KAON_EBACKEND);
+        assert_true(strlen(err.text) > 20);
+    }
+}
+
+static void live_with(struct hunter *hunter, unsigned rounds)
+{
+    struct kaon_image *image = e2e_image("echo");
+    struct kaon_snapshot *snapshot;
+    struct kaon_sandbox *sandbox;
+    struct kaon_error err = { 0 };
+    unsigned lives = 0;
+    pthread_t thread;
+
+    ASSERT_OK(isolated_create(&sandbox, image, &err));
+    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    pthread_create(&thread, NULL, hunt, hunter);
+    for (unsigned i = 0; i < rounds; i++)
+        live(image, snapshot, !hunter->kills, &lives);
+    atomic_store(&hunter->done, true);
+    pthread_join(thread, NULL);
+    live(image, snapshot, !hunter->kills, &lives);
+    print_message("# %u of %u calls returned\n", lives, 4 * (rounds + 1));
+    kaon_sandbox_destroy(sandbox);
+    kaon_snapshot_destroy(snapshot);
+    kaon_image_destroy(image);
+    isolated_await(0);
+}
+
+static void a_process_killed_at_any_moment_is_a_status_or_a_fault(void **state)
+{
+    struct hunter hunter = { .kills = true, .seed = 1 };
+
+    (void)state;
+    live_with(&hunter, e2e_scaled(200));
+}
+
+static void a_process_stopped_at_any_moment_goes_on_later(void **state)
+{
+    struct hunter hunter = { .kills = false, .seed = 2 };
+
+    (void)state;
+    live_with(&hunter, e2e_scaled(200));
+}
+
+/* Killed, stopped, or busy with something else. */
+static void a_restore_asks_nothing_of_the_process(void **state)
+{
+    struct kaon_image *images[2] = { e2e_image("echo"), e2e_image("spin") };
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct kaon_image *image = images[how == 2];
+        struct kaon_snapshot *snapshot;
+        struct kaon_sandbox *sandbox;
+        struct kaon_outcome out;
+        pid_t zygote, child;
+
+        ASSERT_OK(isolated_create(&sandbox, image, &err));
+        ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+        ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
+        child = processes_sandbox(&zygote);
+        if (how == 0)
+            assert_true(processes_kill(child));
+        if (how == 1)
+            stop_for_certain(child);
+        if (how == 2) {
+            ASSERT_OK(kaon_call(sandbox, &out, "spin", KAON_NO_ARGS,
+                                KAON_CALL_OPTS(.deadline_ns = MILLISECOND),
+                                &err));
+            ASSERT_OUTCOME(KAON_DEADLINE, out);
+        }
+        ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        if (how == 2)
+            ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
+        else
+            assert_true(isolated_adds(sandbox));
+        kaon_snapshot_destroy(snapshot);
+        kaon_sandbox_destroy(sandbox);
+    }
+    kaon_image_destroy(images[0]);
+    kaon_image_destroy(images[1]);
+}
+
+/* Though it only left through the gate, and could go on. */
+static void a_poisoned_sandbox_has_no_process(void **state)
+{
+    struct kaon_image *image = e2e_image("basics");
+    struct kaon_host_functions *set = e2e_functions();
+    struct kaon_sandbox *sandbox;
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+    pid_t zygote, child;
+
+    (void)state;
+    ASSERT_OK(kaon_sandbox_create(
+        &sandbox, image,
+        KAON_SANDBOX_OPTS(.isolation = KAON_ISOLATION_PROCESS,
+                          .host_functions = set),
+        &err));
+    child = processes_sandbox(&zygote);
+    ASSERT_OK(kaon_call(sandbox, &out, "abort",
+                        KAON_ARGS(kaon_i32(1), kaon_string("enough")), NULL,
+                        &err));
+    ASSERT_OUTCOME(KAON_ABORT, out);
+    for (int i = 0; i < 30000 && processes_state(child); i++)
+        e2e_sleep(MILLISECOND);
+    assert_int_equal(processes_state(child), 0);
+    kaon_sandbox_destroy(sandbox);
+    kaon_host_functions_destroy(set);
+    kaon_image_destroy(image);
+}
+
 /* ---- The host ends ----------------------------------------------------- */
 
 /* Makes sandboxes, one of them in a call, and a copy of itself that lives on.
- * Tells when it is ready. */
+ * Tells when it is ready. Neither outlives a test that failed. */
 static _Noreturn void be_a_host(struct kaon_image *image, int ready)
 {
     struct kaon_sandbox *sandboxes[3];
     struct kaon_outcome out;
 
+    signal(SIGALRM, SIG_DFL);
+    alarm(120);
     for (int i = 0; i < 3; i++)
         if (isolated_create(&sandboxes[i], image, NULL))
             _exit(1);
     if (fork() == 0) {
         prctl(PR_SET_NAME, "the copy");
+        alarm(120);
         for (;;)
             pause();
     }
@@ -451,6 +643,10 @@ TESTS(
     TEST_LIMIT(300, a_process_that_is_stopped_meets_its_deadline),
     TEST_LIMIT(300, a_zygote_that_is_killed_is_replaced),
     TEST_LIMIT(300, a_zygote_that_is_stopped_is_a_status),
+    TEST_LIMIT(300, a_process_killed_at_any_moment_is_a_status_or_a_fault),
+    TEST_LIMIT(300, a_process_stopped_at_any_moment_goes_on_later),
+    TEST_LIMIT(300, a_restore_asks_nothing_of_the_process),
+    TEST_LIMIT(300, a_poisoned_sandbox_has_no_process),
     TEST_LIMIT(300, no_process_survives_its_host),
     TEST_LIMIT(300, a_host_may_do_as_it_likes_with_its_children),
     TEST_LIMIT(300, two_hundred_live_at_once),

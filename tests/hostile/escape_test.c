@@ -227,6 +227,30 @@ static void what_would_hurt_has_no_effect(void **state)
     stage_close(&stage);
 }
 
+static void the_hosts_memory_is_not_there(void **state)
+{
+    void *heap = malloc(64);
+    const uint64_t places[] = {
+        (uint64_t)(uintptr_t)&heap,
+        (uint64_t)(uintptr_t)heap,
+        (uint64_t)(uintptr_t)getpid,
+        (uint64_t)(uintptr_t)kaon_call,
+        (uint64_t)(uintptr_t)the_hosts_memory_is_not_there,
+    };
+    struct kaon_outcome out;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage, "hostile_escape");
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        go(&stage, &out, places[i], 0, 0, 0, 0, 0);
+        assert_shut(&out, i, KAON_FAULT_PAGE, places[i]);
+        assert_int_equal(out.fault.address, places[i]);
+    }
+    stage_close(&stage);
+    free(heap);
+}
+
 /* ---- The gate's instructions ------------------------------------------- */
 
 static const char in_processes[] = "only a process has such a gate";
@@ -496,6 +520,7 @@ TESTS_NEED_KVM(
     TEST_ROW(17, every_sysenter_is_some_fault),
     TEST_ROW(17, the_old_time_calls_are_faults),
     TEST_ROW(17, what_would_hurt_has_no_effect),
+    TEST_ROW(17, the_hosts_memory_is_not_there),
     TEST_ROW_LIMIT(17, 120, the_gates_system_calls_serve_nothing_else),
     TEST_ROW(17, the_witness_hears_of_parking_only),
     TEST_ROW(17, a_jump_anywhere_into_the_gate_harms_nobody),

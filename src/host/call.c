@@ -305,7 +305,11 @@ enum kaon_status kaon__call_claim(struct kaon_call *call,
     call->deadline_ns = call->sandbox->deadline_ns;
     if (opts)
         status = take_options(call, opts);
-    return status ? status : kaon__sandbox_claim(call->sandbox, call->err);
+    if (!status)
+        status = kaon__sandbox_claim(call->sandbox, call->err);
+    if (!status)
+        call->memory = call->sandbox->memory; /* a restore may change it */
+    return status;
 }
 
 /* If the guest was entered: only an outcome that it can live on with leaves
@@ -536,6 +540,7 @@ enum kaon_status kaon_sandbox_buffer(struct kaon_sandbox *sandbox, void **out,
     if (status)
         return status;
     call = kaon__call(sandbox, "kaon_sandbox_buffer", NULL, err);
+    call.memory = sandbox->memory;
     status = kaon__exchange_need_area(&call, err);
     wire = kaon__memory_wire(sandbox->memory);
     if (!status && size > wire.area_size) {

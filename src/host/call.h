@@ -19,7 +19,7 @@ struct kaon_batch;
 struct kaon_call {
     struct kaon_sandbox *sandbox;
     const struct kaon_backend *backend;
-    struct kaon_memory *memory;
+    struct kaon_memory *memory; /* once the sandbox is claimed */
     struct kaon_vcpu_slot *slot;            /* NULL before it began */
     const struct kaon_signature *signature; /* NULL: not known to the host */
     const char *name;                       /* of the function */
@@ -53,7 +53,6 @@ static inline struct kaon_call kaon__call(struct kaon_sandbox *sandbox,
     return (struct kaon_call){
         .sandbox = sandbox,
         .backend = sandbox->domain->machine->backend,
-        .memory = sandbox->memory,
         .name = name,
         .out = out,
         .err = err,

@@ -483,18 +483,19 @@ static enum kaon_status exchange_memory(struct kaon_domain *domain,
                                         struct kaon_snapshot *snapshot,
                                         struct kaon_error *err)
 {
-    struct kaon_memory *before = *memory;
+    struct kaon_memory *before = *memory, *after = NULL;
     enum kaon_status status = kaon__domain_take_memory(
-        domain, memory, before->view->image, snapshot, &before->sizes, err);
+        domain, &after, before->view->image, snapshot, &before->sizes, err);
 
     if (status)
         return status;
-    (*memory)->faults = before->faults;
-    (*memory)->copied = before->copied;
-    (*memory)->zeroed = before->zeroed;
-    if ((*memory)->generation <= before->generation)
-        (*memory)->generation = before->generation + 1;
+    after->faults = before->faults;
+    after->copied = before->copied;
+    after->zeroed = before->zeroed;
+    if (after->generation <= before->generation)
+        after->generation = before->generation + 1;
     kaon__domain_give_memory(domain, before);
+    *memory = after;
     return KAON_OK;
 }
 

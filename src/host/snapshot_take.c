@@ -174,10 +174,11 @@ static bool wants_flattening(const struct taking *t)
            held > 2 * kaon__snapshot_pages(t->made) * KAON_PAGE_SIZE;
 }
 
-/* All pages in one new layer. */
+/* All pages in one new layer; runs that are adjacent become one. */
 static enum kaon_status flatten(struct taking *t)
 {
     struct kaon_snapshot *made = t->made;
+    uint32_t count = made->run_count;
     uint64_t offset = 0;
     struct kaon_layer *layer;
     enum kaon_status status = kaon__layer_create(
@@ -185,15 +186,17 @@ static enum kaon_status flatten(struct taking *t)
 
     if (status)
         return status;
-    for (uint32_t i = 0; i < made->run_count; i++) {
-        struct kaon_run *run = &made->runs[i];
-        uint64_t size = run->pages * KAON_PAGE_SIZE;
+    made->run_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct kaon_run run = made->runs[i];
+        uint64_t size = run.pages * KAON_PAGE_SIZE;
 
-        kaon__layer_read(t->layers[run->layer], run->offset,
+        kaon__layer_read(t->layers[run.layer], run.offset,
                          layer->memory + offset, size);
-        run->layer = t->layer_count;
-        run->offset = offset;
+        run.layer = t->layer_count;
+        run.offset = offset;
         offset += size;
+        (void)add_run(t, &run); /* in the place of one that was */
     }
     t->layers[t->layer_count++] = layer;
     return kaon__layer_seal(layer, t->err);

@@ -41,6 +41,7 @@ struct setting {
     struct kaon_image *image;
     struct kaon_host_functions *set;
     struct kaon_function function;
+    struct kaon_snapshot *snapshot; /* of the sandbox, once restored */
 };
 
 /* All of it in the child, as a VM belongs to its process. */
@@ -149,6 +150,62 @@ static bool create_and_destroy(struct setting *setting)
     return true;
 }
 
+/* ---- With snapshots ---------------------------------------------------- */
+
+/* The first time makes the snapshot. */
+static bool restore(struct setting *setting)
+{
+    if (!setting->snapshot &&
+        (!call_count(setting) ||
+         kaon_snapshot_take(&setting->snapshot, setting->sandbox, NULL)))
+        return false;
+    return !kaon_sandbox_restore(setting->sandbox, setting->snapshot, NULL);
+}
+
+static bool restore_and_call(struct setting *setting)
+{
+    return restore(setting) && call_count(setting);
+}
+
+static struct kaon_sandbox *make_from(struct setting *setting)
+{
+    struct kaon_sandbox *sandbox;
+
+    if ((!setting->snapshot && !restore(setting)) ||
+        kaon_sandbox_create_from(
+            &sandbox, setting->snapshot,
+            KAON_SANDBOX_OPTS(.domain = setting->domain,
+                              .host_functions = setting->set),
+            NULL))
+        return NULL;
+    return sandbox;
+}
+
+/* Keeps what it makes, as create() does. */
+static bool create_from(struct setting *setting)
+{
+    return make_from(setting) != NULL;
+}
+
+static bool create_from_and_destroy(struct setting *setting)
+{
+    struct kaon_sandbox *sandbox = make_from(setting);
+
+    kaon_sandbox_destroy(sandbox);
+    return sandbox != NULL;
+}
+
+/* Poisons the sandbox each time: what it left is cleaned, too. */
+static bool heal_and_call(struct setting *setting)
+{
+    struct kaon_outcome out;
+
+    return restore(setting) &&
+           !kaon_call(setting->sandbox, &out, "abort",
+                      KAON_ARGS(kaon_i32(1), kaon_string("")), NULL, NULL) &&
+           out.kind == KAON_ABORT && restore_and_call(setting);
+}
+
 /* What the child is to do, and what comes of it. */
 struct task {
     const char *path; /* of the guest */
@@ -157,7 +214,7 @@ struct task {
 
 static int child_main(const struct task *task)
 {
-    struct setting setting;
+    struct setting setting = { 0 };
 
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
         return CHILD_SKIP;
@@ -321,10 +378,54 @@ static void neither_does_destroying(void **state)
     assert_tally(&tally, 0);
 }
 
+static void a_restore_takes_none(void **state)
+{
+    struct tally tally = tally_of(restore);
+
+    (void)state;
+    assert_tally(&tally, 0);
+}
+
+static void a_restore_and_a_call_are_one_kvm_run(void **state)
+{
+    struct tally tally = tally_of(restore_and_call);
+
+    (void)state;
+    assert_tally(&tally, TIMES);
+}
+
+static void to_heal_a_sandbox_takes_no_more(void **state)
+{
+    struct tally tally = tally_of(heal_and_call);
+
+    (void)state;
+    assert_tally(&tally, 2 * TIMES);
+}
+
+static void creating_from_a_snapshot_takes_none(void **state)
+{
+    struct tally tally = tally_of(create_from);
+
+    (void)state;
+    assert_tally(&tally, 0);
+}
+
+static void neither_does_destroying_what_was_made_so(void **state)
+{
+    struct tally tally = tally_of(create_from_and_destroy);
+
+    (void)state;
+    assert_tally(&tally, 0);
+}
+
 TESTS_NEED_KVM(TEST(a_warm_call_is_one_kvm_run_and_nothing_else),
                TEST(so_are_sixteen_calls_in_a_batch),
                TEST(a_host_call_is_one_kvm_run_more),
                TEST(large_arguments_take_no_more),
                TEST(a_deadline_takes_no_more),
                TEST(creating_in_a_living_domain_takes_none),
-               TEST(neither_does_destroying))
+               TEST(neither_does_destroying), TEST(a_restore_takes_none),
+               TEST(a_restore_and_a_call_are_one_kvm_run),
+               TEST(to_heal_a_sandbox_takes_no_more),
+               TEST(creating_from_a_snapshot_takes_none),
+               TEST(neither_does_destroying_what_was_made_so))

@@ -14,6 +14,7 @@
 #include "e2e/e2e.h"
 
 #define CALL_LIMIT 5000
+#define RESTORE_LIMIT 4000
 #define CALLBACK_LIMIT 9500
 #define EXITS_LIMIT 12
 #define ROUNDS 100
@@ -104,6 +105,91 @@ static void a_call_with_a_callback_takes_9500_at_most(void **state)
     check_cost("basics", "host_add", CALLBACK_LIMIT);
 }
 
+/* ---- Restores ---------------------------------------------------------- */
+
+#define DIRTY_PAGES 16u
+
+struct restored {
+    struct kaon_sandbox *sandbox;
+    struct kaon_snapshot *snapshot;
+    unsigned char *from, *to;
+    size_t copied; /* bytes */
+};
+
+static void call_dirty(struct restored *r)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    ASSERT_OK(kaon_call(r->sandbox, &out, "poke_many",
+                        KAON_ARGS(kaon_u32(0), kaon_u32(DIRTY_PAGES),
+                                  kaon_u32(1), kaon_u64(1)),
+                        NULL, &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+}
+
+static void restore_and_call(struct restored *r)
+{
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_sandbox_restore(r->sandbox, r->snapshot, &err));
+    call_dirty(r);
+}
+
+static void copy_by_hand(struct restored *r)
+{
+    for (size_t at = 0; at < r->copied; at += 4096)
+        memcpy(r->to + at, r->from + at, 4096);
+}
+
+static int64_t median_of(void (*step)(struct restored *r), struct restored *r)
+{
+    static int64_t times[ROUNDS];
+    int64_t clock = now();
+
+    clock = now() - clock;
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t start = now();
+
+        step(r);
+        times[i] = now() - start - clock;
+    }
+    qsort(times, ROUNDS, sizeof *times, compare);
+    return times[ROUNDS / 2];
+}
+
+/* Beside the call and as much copying as the sandbox has pages. */
+static void a_restore_takes_4000_instructions_beside_its_copies(void **state)
+{
+    struct restored r = { .sandbox = e2e_sandbox("state", NULL) };
+    struct kaon_sandbox_stats stats;
+    struct kaon_error err = { 0 };
+    int64_t call, both, copies;
+
+    (void)state;
+    need_icount();
+    call_dirty(&r);
+    ASSERT_OK(kaon_snapshot_take(&r.snapshot, r.sandbox, &err));
+    ASSERT_OK(kaon_sandbox_stats(r.sandbox, &stats));
+    r.copied = stats.memory_bytes;
+    r.from = calloc(2, r.copied);
+    assert_non_null(r.from);
+    r.to = r.from + r.copied;
+    call = median_of(call_dirty, &r);
+    both = median_of(restore_and_call, &r);
+    copies = median_of(copy_by_hand, &r);
+    print_message("# restore and call: %lld instructions, of which %lld for "
+                  "the call, %lld for copies of %zu KiB\n",
+                  (long long)both, (long long)call, (long long)copies,
+                  r.copied / 1024);
+    assert_in_range(both - call - copies, 1, RESTORE_LIMIT);
+    free(r.from);
+    kaon_snapshot_destroy(r.snapshot);
+    kaon_sandbox_destroy(r.sandbox);
+}
+
+/* ---- Exits ------------------------------------------------------------- */
+
 /* All exits of the machine, which runs nothing else with KVM. */
 static long exits(void)
 {
@@ -144,4 +230,5 @@ static void a_first_result_takes_12_exits_at_most(void **state)
 
 TESTS_NEED_KVM(TEST(a_warm_call_takes_5000_instructions_at_most),
                TEST(a_call_with_a_callback_takes_9500_at_most),
+               TEST(a_restore_takes_4000_instructions_beside_its_copies),
                TEST(a_first_result_takes_12_exits_at_most))

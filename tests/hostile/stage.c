@@ -147,6 +147,7 @@ void stage_close(struct stage *stage)
 {
     stage_check(stage);
     kaon_sandbox_destroy(stage->witness);
+    kaon_snapshot_destroy(stage->clean);
     kaon_image_destroy(stage->image);
     kaon_host_functions_destroy(stage->functions);
     kaon_domain_destroy(stage->domain);
@@ -189,7 +190,45 @@ void stage_try(struct stage *stage, struct kaon_outcome *out,
 
     stage_call(sandbox, out, function, args, count);
     stage_check(stage);
+    stage_heal(stage, sandbox);
+    stage_check(stage);
     kaon_sandbox_destroy(sandbox);
+}
+
+/* Every guest answers to that. */
+static void initialise(struct kaon_sandbox *sandbox)
+{
+    struct kaon_outcome out;
+    struct kaon_error err;
+
+    if (kaon_sandbox_init(sandbox, &out, NULL, &err))
+        fail_msg("a clean guest made the host fail: %s", err.text);
+    if (out.kind != KAON_RETURNED)
+        fail_msg("a clean guest: %s: %s", kaon_outcome_name(out.kind),
+                 out.text);
+}
+
+static void take_clean(struct stage *stage)
+{
+    struct kaon_sandbox *sandbox = stage_sandbox(stage);
+    struct kaon_error err;
+
+    initialise(sandbox);
+    if (kaon_snapshot_take(&stage->clean, sandbox, &err))
+        fail_msg("no snapshot: %s", err.text);
+    kaon_sandbox_destroy(sandbox);
+}
+
+void stage_heal(struct stage *stage, struct kaon_sandbox *sandbox)
+{
+    struct kaon_error err;
+
+    if (!stage->clean)
+        take_clean(stage);
+    if (kaon_sandbox_restore(sandbox, stage->clean, &err))
+        fail_msg("no restore: %s", err.text);
+    assert_int_equal(kaon_sandbox_state(sandbox), KAON_SANDBOX_READY);
+    initialise(sandbox);
 }
 
 void stage_check(struct stage *stage)

@@ -23,6 +23,7 @@ struct stage {
     struct kaon_domain *domain;
     struct kaon_host_functions *functions;
     struct kaon_image *image; /* of the hostile guest */
+    struct kaon_snapshot *clean; /* of a sandbox of it, initialised */
     struct kaon_sandbox *witness;
     uint64_t seed; /* of the witness's next sum */
 };
@@ -50,10 +51,17 @@ void stage_call_for(struct kaon_sandbox *sandbox, struct kaon_outcome *out,
                     const char *function, const struct kaon_value *args,
                     size_t count, unsigned milliseconds);
 
-/* One call in a sandbox of its own, and then the witness. */
+/*
+ * One call in a sandbox of its own, and then the witness. Whatever the guest
+ * did, a restore then makes its sandbox answer as it should, and the witness is
+ * fine once more.
+ */
 void stage_try(struct stage *stage, struct kaon_outcome *out,
                const char *function, const struct kaon_value *args,
                size_t count);
+
+/* Puts a sandbox of the stage's image back, and calls it. */
+void stage_heal(struct stage *stage, struct kaon_sandbox *sandbox);
 
 /* The witness is as it has to be. */
 void stage_check(struct stage *stage);

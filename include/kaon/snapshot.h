@@ -128,6 +128,9 @@ struct kaon_snapshot_stats {
     uint64_t own_pages; /* of these, not shared with earlier snapshots */
     uint64_t layers;    /* pieces of memory that hold them: up to 16 */
     uint64_t write_set; /* pages that sandboxes from it are given at once */
+
+    /* What sandboxes from it have. */
+    uint64_t heap_bytes, stack_bytes, exchange_bytes;
 };
 
 /**
@@ -235,6 +238,23 @@ struct kaon_open_opts {
 KAON_API KAON_MUST_CHECK enum kaon_status
 kaon_snapshot_open(struct kaon_snapshot **out, const char *directory,
                    const struct kaon_open_opts *opts, struct kaon_error *err);
+
+/**
+ * kaon_snapshot_names - call a function for each snapshot of a layout
+ *
+ * With its name, in the order of the index. If the index is damaged it may
+ * have been called for some before that is seen.
+ *
+ * In:      function, user  what to call; the name is borrowed until it
+ *                  returns, printable ASCII, and whoever wrote the layout
+ *                  chose it.
+ * Returns: KAON_OK, KAON_EINVAL, KAON_EIO, KAON_ESNAPSHOT, KAON_ENOMEM.
+ * Threads: any.
+ */
+KAON_API KAON_MUST_CHECK enum kaon_status
+kaon_snapshot_names(const char *directory,
+                    void (*function)(const char *name, void *user), void *user,
+                    struct kaon_error *err);
 
 #ifdef __cplusplus
 }

@@ -160,7 +160,8 @@ struct hunt {
     const char *tag; /* NULL: any */
     struct descriptor found;
     unsigned count, latest; /* manifests; those that are called so */
-    bool schema;
+    kaon_tag_function each; /* NULL: nobody wants to know */
+    void *user;
 };
 
 static void consider(struct hunt *hunt, const struct descriptor *manifest)
@@ -170,6 +171,8 @@ static void consider(struct hunt *hunt, const struct descriptor *manifest)
 
     hunt->count++;
     hunt->latest += fits;
+    if (hunt->each && manifest->tag[0])
+        hunt->each(manifest->tag, hunt->user);
     if (fits || (!hunt->tag && hunt->count == 1))
         hunt->found = *manifest;
 }
@@ -258,6 +261,15 @@ enum kaon_status kaon__oci_find(struct kaon_blob *out, const char *text,
                           "knows",
                           found->artifact, KAON_VERSION);
     return to_blob(out, found, "index.json", err);
+}
+
+enum kaon_status kaon__oci_each_tag(const char *text, size_t size,
+                                    kaon_tag_function function, void *user,
+                                    struct kaon_error *err)
+{
+    struct hunt hunt = { .each = function, .user = user };
+
+    return scan_index(&hunt, text, size, err);
 }
 
 /* ---- The manifest ------------------------------------------------------ */

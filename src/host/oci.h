@@ -92,6 +92,12 @@ enum kaon_status kaon__oci_find(struct kaon_blob *out, const char *text,
                                 size_t size, const char *tag,
                                 struct kaon_error *err);
 
+/* The same: the tags of all manifests that have one, in their order. */
+typedef void (*kaon_tag_function)(const char *tag, void *user);
+enum kaon_status kaon__oci_each_tag(const char *text, size_t size,
+                                    kaon_tag_function function, void *user,
+                                    struct kaon_error *err);
+
 enum kaon_status kaon__oci_read_manifest(struct kaon_manifest *out,
                                          const char *text, size_t size,
                                          struct kaon_error *err);

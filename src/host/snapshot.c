@@ -171,6 +171,9 @@ enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
         .own_pages = snapshot->own_pages,
         .layers = snapshot->layer_count,
         .write_set = snapshot->write_count,
+        .heap_bytes = snapshot->sizes.heap,
+        .stack_bytes = snapshot->sizes.stack,
+        .exchange_bytes = snapshot->sizes.exchange - KAON_PAGE_SIZE,
     };
     pthread_mutex_unlock(&snapshot->lock);
     return KAON_OK;

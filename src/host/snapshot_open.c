@@ -55,12 +55,20 @@ static enum kaon_status read_layout(struct opening *o)
     return status;
 }
 
+static enum kaon_status read_index(struct opening *o, char **text, size_t *size)
+{
+    enum kaon_status status = read_layout(o);
+
+    if (status)
+        return status;
+    return kaon__store_read(&o->store, KAON_STORE_INDEX, text, size, o->err);
+}
+
 static enum kaon_status find_manifest(struct opening *o, struct kaon_blob *out)
 {
     char *text;
     size_t size;
-    enum kaon_status status =
-        kaon__store_read(&o->store, KAON_STORE_INDEX, &text, &size, o->err);
+    enum kaon_status status = read_index(o, &text, &size);
 
     if (status)
         return status;
@@ -360,10 +368,8 @@ static enum kaon_status fill(struct opening *o)
 
 static enum kaon_status open_in(struct opening *o)
 {
-    enum kaon_status status = read_layout(o);
+    enum kaon_status status = read_manifest(o);
 
-    if (!status)
-        status = read_manifest(o);
     if (!status)
         status = o->opts->image ? adopt_image(o) : read_image(o);
     if (!status)
@@ -403,4 +409,41 @@ enum kaon_status kaon_snapshot_open(struct kaon_snapshot **out,
                                  directory);
     *out = o.made;
     return KAON_OK;
+}
+
+/* ---- What there is ----------------------------------------------------- */
+
+static enum kaon_status list(struct opening *o, kaon_tag_function function,
+                             void *user)
+{
+    char *text;
+    size_t size;
+    enum kaon_status status = read_index(o, &text, &size);
+
+    if (status)
+        return status;
+    status = kaon__oci_each_tag(text, size, function, user, o->err);
+    free(text);
+    return status;
+}
+
+enum kaon_status kaon_snapshot_names(const char *directory,
+                                     void (*function)(const char *, void *),
+                                     void *user, struct kaon_error *err)
+{
+    struct kaon_error why = { 0 };
+    struct opening o = { .err = &why };
+    enum kaon_status status;
+
+    if (!directory || !function)
+        return kaon__fail(err, KAON_EINVAL, "%s is NULL",
+                          directory ? "function" : "directory");
+    status = kaon__store_open(&o.store, directory, &why);
+    if (!status) {
+        status = list(&o, function, user);
+        kaon__store_close(&o.store);
+    }
+    return status ? kaon__store_blame(err, &why, "cannot list the snapshots in",
+                                      directory)
+                  : KAON_OK;
 }

@@ -9,13 +9,10 @@
 #include <kaon.h>
 
 #include "cli/command.h"
+#include "cli/functions.h"
 #include "cli/json.h"
 #include "cli/options.h"
 #include "cli/text.h"
-
-/* Either kaon_image_export() or kaon_image_import(). */
-typedef int (*lister)(const struct kaon_image *, size_t,
-                      struct kaon_signature *);
 
 /* ---- As text ----------------------------------------------------------- */
 
@@ -27,25 +24,6 @@ static void names_text(const struct kaon_image *image)
         text_put(stdout, function.name);
         putchar('\n');
     }
-}
-
-static void functions_text(const char *title, const struct kaon_image *image,
-                           lister list)
-{
-    struct kaon_signature function;
-    size_t count = 0;
-
-    printf("%s:\n", title);
-    for (; list(image, count, &function); count++) {
-        char text[512];
-
-        kaon_signature_format(&function, text, sizeof text);
-        fputs("  ", stdout);
-        text_put(stdout, text);
-        putchar('\n');
-    }
-    if (count == 0)
-        puts("  none");
 }
 
 static void segments_text(const struct kaon_image *image)
@@ -101,34 +79,6 @@ static void image_text(const struct kaon_image *image)
 }
 
 /* ---- As JSON ----------------------------------------------------------- */
-
-static void signature_json(struct json *json,
-                           const struct kaon_signature *function)
-{
-    char text[512];
-
-    kaon_signature_format(function, text, sizeof text);
-    json_object(json, NULL);
-    json_text(json, "name", "name_hex", function->name, strlen(function->name));
-    json_string(json, "signature", text);
-    json_array(json, "parameters");
-    for (uint32_t i = 0; i < function->count; i++)
-        json_string(json, NULL, kaon_type_name(function->params[i]));
-    json_array_end(json);
-    json_string(json, "result", kaon_type_name(function->result));
-    json_object_end(json);
-}
-
-static void functions_json(struct json *json, const char *key,
-                           const struct kaon_image *image, lister list)
-{
-    struct kaon_signature function;
-
-    json_array(json, key);
-    for (size_t i = 0; list(image, i, &function); i++)
-        signature_json(json, &function);
-    json_array_end(json);
-}
 
 static void segments_json(struct json *json, const struct kaon_image *image)
 {

@@ -113,10 +113,11 @@ static void say_registers(const struct kaon_fault *fault)
                 i % 3 == 2 || i + 1 == REGISTERS ? "\n" : "");
 }
 
-void outcome_say(const struct kaon_outcome *outcome, const char *function,
-                 const struct kaon_image *image, bool verbose)
+void outcome_say(const char *name, const struct kaon_outcome *outcome,
+                 const char *function, const struct kaon_image *image,
+                 bool verbose)
 {
-    fputs("kaon run: ", stderr);
+    fprintf(stderr, "kaon %s: ", name);
     switch (outcome->kind) {
     case KAON_GUEST_ERROR:
         say_words(outcome, function, "failed with code");

@@ -14,11 +14,13 @@
 int outcome_exit(const struct kaon_outcome *outcome);
 
 /*
- * Everything but a result: a sentence on the standard error and, for a fault
- * that the user wants to know all of, the registers and the backtrace.
+ * Everything but a result: a sentence of kaon NAME on the standard error and,
+ * for a fault that the user wants to know all of, the registers and the
+ * backtrace.
  */
-void outcome_say(const struct kaon_outcome *outcome, const char *function,
-                 const struct kaon_image *image, bool verbose);
+void outcome_say(const char *name, const struct kaon_outcome *outcome,
+                 const char *function, const struct kaon_image *image,
+                 bool verbose);
 
 /* One JSON object on the standard output, for each outcome and failure. */
 void outcome_json(const struct kaon_outcome *outcome,

@@ -29,7 +29,7 @@ struct command {
 };
 
 extern const struct command command_bench, command_doctor, command_inspect,
-    command_run;
+    command_run, command_snapshot;
 
 /* Says "kaon NAME: ..." on the standard error. Returns EXIT_USAGE. */
 int usage_error(const char *name, const char *format, ...)

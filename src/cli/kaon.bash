@@ -72,6 +72,50 @@ _kaon_run() {
     fi
 }
 
+# Behind the subcommand's operands come a function's name and its arguments.
+_kaon_snapshot() {
+    local i guest=
+    if ((COMP_CWORD == 2)); then
+        _kaon_offer save run inspect --help
+        return
+    fi
+    if [[ $prev == --isolation ]]; then
+        _kaon_offer vm process best
+        return
+    fi
+    for ((i = 3; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --name | --deadline | --isolation | --heap | --stack | --exchange)
+            ((i++)) ;;
+        -*) ;;
+        *)
+            guest=${COMP_WORDS[i]}
+            break
+            ;;
+        esac
+    done
+    case ${COMP_WORDS[2]}:$guest:$cur in
+    save::-*)
+        _kaon_offer --name --replace --json --verbose --deadline --isolation \
+            --heap --stack --exchange --help
+        ;;
+    save::*) _kaon_files '*.elf' ;;
+    save:*)
+        if ((COMP_CWORD == i + 1)); then
+            _kaon_files
+        elif ((COMP_CWORD == i + 2)); then
+            _kaon_functions "$guest"
+        fi
+        ;;
+    run::-*)
+        _kaon_offer --name --skip-digests --json --verbose --deadline \
+            --isolation --help
+        ;;
+    inspect::-*) _kaon_offer --name --skip-digests --json --help ;;
+    run::* | inspect::*) _kaon_files ;;
+    esac
+}
+
 _kaon_bench() {
     case $prev in
     --html) _kaon_files ;;
@@ -79,7 +123,8 @@ _kaon_bench() {
     --only)
         _kaon_offer call call_callback spinning_call restore_call_1 \
             restore_call_16 restore_call_256 two_threads create_vm_first \
-            snapshot_open_first create_in_domain create_in_domain_first create_from_64MiB \
+            snapshot_open_first create_in_domain create_in_domain_first \
+            create_from_64MiB \
             create_from_64MiB_first switch_1000 switch_from_64MiB echo_1KiB \
             echo_1MiB compute idle_kib_own idle_kib_shared idle_kib_from_64MiB
         ;;
@@ -91,11 +136,12 @@ _kaon() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        _kaon_offer run inspect doctor bench help --help --version
+        _kaon_offer run inspect snapshot doctor bench help --help --version
         return
     fi
     case ${COMP_WORDS[1]} in
     run) _kaon_run ;;
+    snapshot) _kaon_snapshot ;;
     inspect)
         if [[ $cur == -* ]]; then
             _kaon_offer --json --names --help
@@ -111,7 +157,7 @@ _kaon() {
         fi
         ;;
     bench) _kaon_bench ;;
-    help) _kaon_offer run inspect doctor bench ;;
+    help) _kaon_offer run inspect snapshot doctor bench ;;
     esac
 }
 

@@ -16,6 +16,7 @@
 static const struct command *const commands[] = {
     &command_run,
     &command_inspect,
+    &command_snapshot,
     &command_doctor,
     &command_bench,
 };
@@ -124,8 +125,8 @@ static int help_about(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        usage_error("", "name a subcommand: run, inspect, doctor, bench or "
-                        "help");
+        usage_error("", "name a subcommand: run, inspect, snapshot, doctor, "
+                        "bench or help");
         return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--version") == 0)

@@ -41,15 +41,20 @@ const char *command(void)
 static void fill_argv(const char **argv, const char *const *words)
 {
     const char *option = NULL;
+    size_t behind = 0;
 
     *argv++ = command();
-    if (isolation_is_process() && words[0] && strcmp(words[0], "run") == 0)
+    if (words[0] && strcmp(words[0], "snapshot") == 0)
+        behind = 1;
+    if (isolation_is_process() && words[0] && words[behind] &&
+        (strcmp(words[behind], "run") == 0 ||
+         strcmp(words[behind], "save") == 0))
         option = "--isolation=process";
     if (isolation_is_process() && words[0] && strcmp(words[0], "bench") == 0)
         option = "--backend=process";
     for (size_t i = 0; i < WORDS_MAX && words[i]; i++) {
         *argv++ = words[i];
-        if (i == 0 && option)
+        if (i == behind && option)
             *argv++ = option;
     }
 }

@@ -18,7 +18,7 @@ static void without_words_kaon_says_what_to_type(void **state)
     run(&ran, (const char *const[]){ NULL });
     assert_int_equal(ran.status, 2);
     assert_string_equal(ran.out, "");
-    assert_has(ran.err, "run, inspect, doctor, bench");
+    assert_has(ran.err, "run, inspect, snapshot, doctor, bench");
 }
 
 static void the_version_is_told(void **state)
@@ -33,7 +33,8 @@ static void the_version_is_told(void **state)
 
 static void each_subcommand_explains_itself(void **state)
 {
-    static const char *const names[] = { "run", "inspect", "doctor", "bench" };
+    static const char *const names[] = { "run", "inspect", "snapshot", "doctor",
+                                         "bench" };
     struct ran all, one, other;
 
     (void)state;
@@ -71,6 +72,13 @@ static void what_is_misspelt_is_refused_with_the_nearest(void **state)
         { { "run", "--json=yes" }, "takes no value" },
         { { "run" }, "name a guest" },
         { { "inspect" }, "name one guest" },
+        { { "snapshot" }, "name a subcommand: save, run or inspect" },
+        { { "snapshot", "inpsect" }, "did you mean inspect?" },
+        { { "snapshot", "xyzzy" }, "it must be save, run or inspect" },
+        { { "snapshot", "save", "x" }, "name a guest and a directory" },
+        { { "snapshot", "save", "--nam", "x" }, "did you mean --name?" },
+        { { "snapshot", "run" }, "name a directory, a function" },
+        { { "snapshot", "inspect" }, "name one directory" },
         { { "doctor", "please" }, "no operands" },
         { { "bench", "--backend", "magic" }, "no backend magic" },
     };

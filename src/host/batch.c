@@ -93,23 +93,21 @@ static void finish(struct kaon_call *call, const struct kaon_batch *batch)
 
 /* ---- In one entry ------------------------------------------------------ */
 
-static void take_answer(struct kaon_call *call, const struct kaon_frame *frame)
+static enum kaon_step take_answer(struct kaon_call *call,
+                                  const struct kaon_frame *frame)
 {
     switch (frame->kind) {
-    case KAON_FRAME_RESULT: kaon__call_result(call, frame); break;
+    case KAON_FRAME_RESULT: return kaon__call_result(call, frame);
     case KAON_FRAME_ERROR:
-        kaon__call_words(call, frame, KAON_GUEST_ERROR);
-        break;
+        return kaon__call_words(call, frame, KAON_GUEST_ERROR);
     case KAON_FRAME_REFUSED:
-        kaon__call_words(call, frame, KAON_GUEST_REFUSED);
-        break;
-    default:
-        kaon__call_protocol(call, "in a batch, it answered with a frame of",
-                            "unknown kind");
+        return kaon__call_words(call, frame, KAON_GUEST_REFUSED);
     }
+    return kaon__call_protocol(call, "in a batch, it answered with a frame of",
+                               "unknown kind");
 }
 
-bool kaon__batch_settle(struct kaon_call *call)
+enum kaon_step kaon__batch_settle(struct kaon_call *call)
 {
     const struct kaon_batch *batch = call->batch;
     struct kaon_wire wire = kaon__memory_wire(call->memory);
@@ -121,26 +119,29 @@ bool kaon__batch_settle(struct kaon_call *call)
         go_to(call, batch, i);
         kaon_wire_read_frame(&wire, batch->frames, (uint32_t)i, &frame);
         if (frame.kind == KAON_FRAME_CALL)
-            return false;
-        take_answer(call, &frame);
+            return KAON_STEP_GO_ON;
+        if (take_answer(call, &frame) == KAON_STEP_FAILED)
+            return KAON_STEP_FAILED;
         if (call->out->kind >= KAON_ABORT)
             break;
         keep(call);
     }
-    return true;
+    return KAON_STEP_DONE;
 }
 
 enum kaon_step kaon__batch_over(struct kaon_call *call,
                                 const struct kaon_frame *frame)
 {
-    bool settled = kaon__batch_settle(call);
+    enum kaon_step settled = kaon__batch_settle(call);
 
+    if (settled == KAON_STEP_FAILED)
+        return settled;
     if (frame->kind == KAON_FRAME_ABORT)
         return kaon__call_words(call, frame, KAON_ABORT);
     if (frame->kind != KAON_FRAME_RESULT || frame->count)
         return kaon__call_protocol(call, "it left a batch with a frame of",
                                    "unknown kind");
-    if (!settled)
+    if (settled == KAON_STEP_GO_ON)
         return kaon__call_protocol(call, "it left a batch", "before its end");
     return KAON_STEP_DONE;
 }

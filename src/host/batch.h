@@ -8,9 +8,9 @@
 /*
  * Takes the answers that a guest has left in its batch. From here on `call` is
  * the first of which there is none, or the last one; it is no batch any more.
- * False if there is one without an answer.
+ * GO_ON if there is one without an answer.
  */
-bool kaon__batch_settle(struct kaon_call *call);
+enum kaon_step kaon__batch_settle(struct kaon_call *call);
 
 /* The guest left a batch with a frame other than HOST_CALL. */
 enum kaon_step kaon__batch_over(struct kaon_call *call,

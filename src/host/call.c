@@ -26,11 +26,22 @@
 enum kaon_step kaon__call_protocol(struct kaon_call *call, const char *what,
                                    const char *why)
 {
-    if (call->batch)
-        kaon__batch_settle(call);
+    if (call->batch && kaon__batch_settle(call) == KAON_STEP_FAILED)
+        return KAON_STEP_FAILED;
     kaon__outcome_say(call->out, KAON_PROTOCOL,
                       "the guest broke the contract: %s %s", what, why);
     return KAON_STEP_DONE;
+}
+
+enum kaon_step kaon__call_unread(struct kaon_call *call, const char *what,
+                                 enum kaon_wire_status bad)
+{
+    if (bad != KAON_WIRE_TOO_LARGE)
+        return kaon__call_protocol(call, what, kaon_wire_reason(bad));
+    call->failure =
+        kaon__fail(call->err, KAON_ENOMEM,
+                   "out of memory for what the guest of %s says", call->name);
+    return KAON_STEP_FAILED;
 }
 
 enum kaon_step kaon__call_result(struct kaon_call *call,
@@ -40,8 +51,7 @@ enum kaon_step kaon__call_result(struct kaon_call *call,
         kaon__exchange_get(call, frame, &call->out->value, 1);
 
     if (bad)
-        return kaon__call_protocol(call, "in its result,",
-                                   kaon_wire_reason(bad));
+        return kaon__call_unread(call, "in its result,", bad);
     if (frame->count == 0)
         call->out->value = kaon_void();
     if (call->signature && call->out->value.type != call->signature->result)
@@ -61,8 +71,7 @@ enum kaon_step kaon__call_words(struct kaon_call *call,
     enum kaon_wire_status bad = kaon__exchange_get(call, frame, &text, 1);
 
     if (bad)
-        return kaon__call_protocol(call, "in its words,",
-                                   kaon_wire_reason(bad));
+        return kaon__call_unread(call, "in its words,", bad);
     if (text.type != KAON_TYPE_STRING)
         return kaon__call_protocol(call, "its words are of type",
                                    kaon_type_name(text.type));
@@ -100,14 +109,14 @@ static enum kaon_step on_gate(struct kaon_call *call)
 /*
  * The guest did not leave by itself. What it posted and answered until then
  * counts; if it broke the contract in that, what ended it is the better
- * outcome. FAILED if a host function did.
+ * outcome. FAILED if the host did.
  */
 static enum kaon_step cut_off(struct kaon_call *call)
 {
     enum kaon_step step = kaon__host_posted(call);
 
-    if (call->batch)
-        kaon__batch_settle(call);
+    if (step != KAON_STEP_FAILED && call->batch)
+        step = kaon__batch_settle(call);
     return step == KAON_STEP_FAILED ? step : KAON_STEP_DONE;
 }
 
@@ -222,7 +231,7 @@ enum kaon_status kaon__call_run(struct kaon_call *call)
     if (step == KAON_STEP_DONE && exit.kind == KAON_EXIT_GATE &&
         !sandbox->resident)
         sandbox->pointers = call->backend->vcpu_pointers(call->slot->vcpu);
-    return step == KAON_STEP_FAILED ? KAON_EINVAL : KAON_OK;
+    return step == KAON_STEP_FAILED ? call->failure : KAON_OK;
 }
 
 /* ---- A call from start to end ------------------------------------------ */
@@ -289,8 +298,8 @@ static enum kaon_status take_options(struct kaon_call *call,
                                      const struct kaon_call_opts *theirs)
 {
     struct kaon_call_opts opts;
-    enum kaon_status status = kaon__options_adopt(
-        &opts, sizeof opts, theirs, "call options", call->err);
+    enum kaon_status status = kaon__options_adopt(&opts, sizeof opts, theirs,
+                                                  "call options", call->err);
 
     if (!status && opts.deadline_ns)
         call->deadline_ns = opts.deadline_ns;

@@ -27,6 +27,7 @@ struct kaon_call {
     bool has_spans;           /* strings or bytes among the arguments */
     bool keeps;               /* its result outlives what the guest does next */
     struct kaon_batch *batch; /* whose calls the guest makes, or NULL */
+    enum kaon_status failure; /* the host's, after a step that FAILED */
     struct kaon_outcome *out;
     struct kaon_error *err;
 };
@@ -86,5 +87,10 @@ enum kaon_step kaon__call_words(struct kaon_call *call,
 /* The guest broke the contract: that is the outcome. */
 enum kaon_step kaon__call_protocol(struct kaon_call *call, const char *what,
                                    const char *why);
+
+/* What kaon__exchange_get() could not take. It is TOO_LARGE only for want of
+ * memory to copy it to: a failure of the host's. */
+enum kaon_step kaon__call_unread(struct kaon_call *call, const char *what,
+                                 enum kaon_wire_status bad);
 
 #endif

@@ -110,11 +110,12 @@ static enum kaon_step run(struct request *request)
     if (result.type)
         unsound = kaon__value_check(&result, "the host's result", &why);
     if (result.type != entry->signature.result || unsound == KAON_EINVAL) {
-        kaon__fail(request->call->err, KAON_EINVAL,
-                   "the host function %s returned %s, not a sound %s as it is "
-                   "registered with",
-                   entry->name, kaon_type_name(result.type),
-                   kaon_type_name(entry->signature.result));
+        request->call->failure = kaon__fail(
+            request->call->err, KAON_EINVAL,
+            "the host function %s returned %s, not a sound %s as it is "
+            "registered with",
+            entry->name, kaon_type_name(result.type),
+            kaon_type_name(entry->signature.result));
         return KAON_STEP_FAILED;
     }
     /* What a value holds may be the guest's doing, and is then its problem. */
@@ -224,8 +225,7 @@ enum kaon_step kaon__host_call(struct kaon_call *call,
     request.free = kaon_wire_offer(&whole, frame);
     bad = take(&request, frame);
     if (bad)
-        return kaon__call_protocol(call, "in a host call,",
-                                   kaon_wire_reason(bad));
+        return kaon__call_unread(call, "in a host call,", bad);
     spare_arguments(&request, frame->count);
     return serve(&request);
 }
@@ -247,8 +247,7 @@ static enum kaon_step serve_posted(struct kaon_call *call,
                                    "another kind than HOST_CALL");
     bad = take(&request, frame);
     if (bad)
-        return kaon__call_protocol(call, "in a posted call,",
-                                   kaon_wire_reason(bad));
+        return kaon__call_unread(call, "in a posted call,", bad);
     return serve(&request);
 }
 

@@ -6,6 +6,8 @@
  */
 #include "play.h"
 
+#include "support/fail_nth.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -584,6 +586,55 @@ static void results_together_fit_an_exchange(void **state)
     finish(&trial);
 }
 
+/* Two batches, whose second has the results of the first as arguments. */
+static enum kaon_status make_two(struct trial *trial)
+{
+    enum kaon_status status = make(trial);
+
+    if (status)
+        return status;
+    for (size_t i = 0; i < 2; i++)
+        trial->args[i][0] = trial->outcomes[1 - i].value;
+    return make(trial);
+}
+
+static unsigned fail_each(bool together)
+{
+    for (unsigned nth = 1;; nth++) {
+        enum kaon_status status;
+        struct trial trial;
+        bool failed;
+
+        begin(&trial, together);
+        add_sum(&trial, 1, 2);
+        make_all(&trial); /* there is a vCPU, then */
+        trial.count = 0;
+        add_echo(&trial, "one");
+        add_echo(&trial, "two");
+        fail_nth_arm(nth);
+        status = make_two(&trial);
+        failed = fail_nth_disarm();
+        if (failed) {
+            assert_int_equal(status, KAON_ENOMEM);
+            play_words(trial.play.err.text, "out of memory for");
+        } else {
+            assert_int_equal(status, KAON_OK);
+            assert_text(&trial, 0, "two");
+            assert_text(&trial, 1, "one");
+        }
+        finish(&trial);
+        if (!failed)
+            return nth - 1;
+    }
+}
+
+static void want_of_memory_is_a_status(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(true), 1);
+    assert_int_equal(fail_each(false), 3);
+}
+
 static void no_calls_are_no_entry(void **state)
 {
     struct play play = { .image_flags = KAON_INFO_BATCH };
@@ -760,6 +811,7 @@ TESTS(
     TEST(one_bad_call_refuses_all),
     TEST(what_does_not_fit_the_exchange_is_refused),
     TEST(results_together_fit_an_exchange),
+    TEST_ROW(27, want_of_memory_is_a_status),
     TEST(no_calls_are_no_entry),
     TEST_ROW(18, answers_are_checked_as_any),
     TEST_ROW(18, nothing_counts_behind_a_call_without_answer),

@@ -11,12 +11,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
+#include "host/clock.h"
 #include "host/error.h"
-
-#define NEVER UINT64_MAX
-#define SECOND UINT64_C(1000000000)
 
 static struct {
     pthread_mutex_t lock;
@@ -31,14 +28,6 @@ static struct {
     .changed = PTHREAD_COND_INITIALIZER,
 };
 
-static uint64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
-
 static void unlink_call(struct kaon_watch *watch)
 {
     *watch->back = watch->next;
@@ -51,7 +40,7 @@ static void unlink_call(struct kaon_watch *watch)
 static uint64_t expire_due(uint64_t time)
 {
     struct kaon_watch *watch = watcher.calls;
-    uint64_t next = NEVER;
+    uint64_t next = KAON_NEVER;
 
     while (watch) {
         struct kaon_watch *following = watch->next;
@@ -76,20 +65,8 @@ static void *run(void *unused)
     (void)unused;
     pthread_mutex_lock(&watcher.lock);
     while (!watcher.ending) {
-        uint64_t next = expire_due(now());
-
-        watcher.wake = next;
-        if (next == NEVER) {
-            pthread_cond_wait(&watcher.changed, &watcher.lock);
-        } else {
-            const struct timespec until = {
-                .tv_sec = (time_t)(next / SECOND),
-                .tv_nsec = (long)(next % SECOND),
-            };
-
-            pthread_cond_clockwait(&watcher.changed, &watcher.lock,
-                                   CLOCK_MONOTONIC, &until);
-        }
+        watcher.wake = expire_due(kaon__clock_now());
+        kaon__clock_wait(&watcher.changed, &watcher.lock, watcher.wake);
     }
     pthread_mutex_unlock(&watcher.lock);
     return NULL;
@@ -138,7 +115,7 @@ enum kaon_status kaon__watch_open(struct kaon_watch *watch,
     while (watcher.ending)
         pthread_cond_wait(&watcher.changed, &watcher.lock);
     if (!watcher.running) {
-        watcher.wake = NEVER;
+        watcher.wake = KAON_NEVER;
         errno = start_thread();
         if (errno)
             status = kaon__fail_errno(err, KAON_ENOMEM,
@@ -158,9 +135,7 @@ enum kaon_status kaon__watch_open(struct kaon_watch *watch,
 
 void kaon__watch_start(struct kaon_watch *watch, uint64_t nanoseconds)
 {
-    uint64_t time = now();
-
-    watch->deadline = nanoseconds < NEVER - time ? time + nanoseconds : NEVER;
+    watch->deadline = kaon__clock_after(kaon__clock_now(), nanoseconds);
     pthread_mutex_lock(&watcher.lock);
     watch->next = watcher.calls;
     watch->back = &watcher.calls;

@@ -35,12 +35,14 @@
  *     kaon/call.h      calling them
  *     kaon/resident.h  calling one often: it waits without leaving
  *     kaon/snapshot.h  a guest's state, kept
+ *     kaon/pool.h      a clean sandbox for each use
  *     kaon/abi.h       the contract between host and guest
  *     kaon/guest.h     for guests: not included here
  *
  * The library never exits, prints (but for HostPrint's default), or keeps
  * mutable globals, with two exceptions, both on demand: deadlines share one
- * thread in the process, and stopping a guest needs one signal handler.
+ * thread in the process, and stopping a guest needs one signal handler. Each
+ * pool has a thread of its own.
  */
 #ifndef KAON_H
 #define KAON_H
@@ -52,6 +54,7 @@
 #include <kaon/host.h>
 #include <kaon/image.h>
 #include <kaon/outcome.h>
+#include <kaon/pool.h>
 #include <kaon/resident.h>
 #include <kaon/sandbox.h>
 #include <kaon/snapshot.h>

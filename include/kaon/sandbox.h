@@ -136,7 +136,8 @@ kaon_sandbox_state(const struct kaon_sandbox *sandbox);
  */
 KAON_API const char *kaon_sandbox_backend(const struct kaon_sandbox *sandbox);
 
-/* What a sandbox did since it was created. The counts are exact. */
+/* What a sandbox did since it was created, or acquired from a pool. The counts
+ * are exact. */
 struct kaon_sandbox_stats {
     uint64_t calls;        /* that entered the guest */
     uint64_t host_calls;   /* of the guest to the host */

@@ -522,11 +522,7 @@ enum kaon_status kaon__domain_restore_memory(struct kaon_domain *domain,
 
 /* ---- vCPUs ------------------------------------------------------------- */
 
-/*
- * A number for the calling thread, never used again: a pthread_t is, and what
- * vcpu_bind() did for a thread that ended would be taken as done for the next.
- */
-static uint64_t thread_number(void)
+uint64_t kaon__thread_number(void)
 {
     static atomic_uint_fast64_t last;
     static _Thread_local uint64_t mine
@@ -578,6 +574,22 @@ static enum kaon_status add_vcpu(struct kaon_domain *domain,
     return KAON_OK;
 }
 
+enum kaon_status kaon__domain_need_vcpu(struct kaon_domain *domain,
+                                        struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+    struct kaon_vcpu_slot *slot;
+
+    pthread_mutex_lock(&domain->lock);
+    if (atomic_load(&domain->slot_count) == 0) {
+        status = add_vcpu(domain, &slot, err);
+        if (!status)
+            kaon__domain_return(slot);
+    }
+    pthread_mutex_unlock(&domain->lock);
+    return status;
+}
+
 /*
  * The vCPU that a thread had last is best: older kernels wait for all CPUs
  * when a vCPU changes its thread.
@@ -586,7 +598,7 @@ enum kaon_status kaon__domain_borrow(struct kaon_domain *domain,
                                      struct kaon_vcpu_slot **out,
                                      struct kaon_error *err)
 {
-    uint64_t thread = thread_number();
+    uint64_t thread = kaon__thread_number();
     struct kaon_vcpu_slot *slot = lend_idle(domain, thread);
 
     if (!slot) {

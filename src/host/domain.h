@@ -51,6 +51,11 @@ enum kaon_status kaon__domain_create_own(struct kaon_domain **out,
                                          enum kaon_isolation isolation,
                                          struct kaon_error *err);
 
+/* A number for the calling thread, never used again: a pthread_t is, and what
+ * vcpu_bind() did for a thread that ended would be taken as done for the next.
+ */
+uint64_t kaon__thread_number(void);
+
 struct kaon_domain *kaon__domain_hold(struct kaon_domain *domain);
 
 /* A clean memory for a sandbox, as the image starts or a snapshot (which may
@@ -80,6 +85,10 @@ void kaon__domain_give_memory(struct kaon_domain *domain,
  */
 bool kaon__domain_make_room(struct kaon_domain *domain,
                             const struct kaon_vcpu_slot *mine);
+
+/* Makes the first vCPU ahead of the first call, on whatever thread. */
+enum kaon_status kaon__domain_need_vcpu(struct kaon_domain *domain,
+                                        struct kaon_error *err);
 
 /* Lends the calling thread a vCPU, if possible the one it had last. */
 enum kaon_status kaon__domain_borrow(struct kaon_domain *domain,

@@ -6,6 +6,7 @@
 #include "host/sandbox.h"
 
 #include <stdlib.h>
+#include <kaon/pool.h>
 
 #include "host/error.h"
 #include "host/image.h"
@@ -211,6 +212,10 @@ void kaon_sandbox_destroy(struct kaon_sandbox *sandbox)
 {
     if (!sandbox)
         return;
+    if (sandbox->pool) { /* somebody's who acquired it */
+        kaon_pool_release(sandbox->pool, sandbox);
+        return;
+    }
     kaon__watch_close(&sandbox->watch);
     if (sandbox->memory)
         kaon__resident_end(sandbox);
@@ -350,6 +355,20 @@ enum kaon_status kaon_sandbox_restore(struct kaon_sandbox *sandbox,
         kaon__resident_go(sandbox);
     kaon__sandbox_release(sandbox, poisoned);
     return status;
+}
+
+enum kaon_status kaon__sandbox_clean(struct kaon_sandbox *sandbox,
+                                     struct kaon_snapshot *snapshot,
+                                     struct kaon_error *err)
+{
+    enum kaon_status status = kaon_sandbox_restore(sandbox, snapshot, err);
+
+    if (status)
+        return status;
+    sandbox->calls = sandbox->host_calls = sandbox->exits = 0;
+    sandbox->memory->faults = 0;
+    sandbox->memory->copied = sandbox->memory->zeroed = 0;
+    return KAON_OK;
 }
 
 /* ---- Stopping ---------------------------------------------------------- */

@@ -14,7 +14,9 @@
 #include "host/memory.h"
 #include "host/watch.h"
 
+struct kaon_pool;
 struct kaon_resident;
+struct kaon_snapshot;
 
 /*
  * A sandbox's state, and why a running one's call is to end before the guest
@@ -30,6 +32,9 @@ enum kaon_life {
 };
 
 struct kaon_sandbox {
+    struct kaon_pool *pool; /* whose it is, and its number there; or NULL */
+    uint32_t number;
+
     struct kaon_image *image; /* a reference, as the next two */
     struct kaon_domain *domain;
     struct kaon_host_functions *functions;
@@ -74,6 +79,11 @@ void kaon__sandbox_halt(struct kaon_sandbox *sandbox);
  * instruction before the next. */
 enum kaon_status kaon__sandbox_park(struct kaon_sandbox *sandbox,
                                     struct kaon_error *err);
+
+/* Restores it and forgets what it did: it is as new. */
+enum kaon_status kaon__sandbox_clean(struct kaon_sandbox *sandbox,
+                                     struct kaon_snapshot *snapshot,
+                                     struct kaon_error *err);
 
 static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
                                          bool poisoned)

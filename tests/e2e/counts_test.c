@@ -42,12 +42,14 @@ struct setting {
     struct kaon_host_functions *set;
     struct kaon_function function;
     struct kaon_snapshot *snapshot; /* of the sandbox, once restored */
+    struct kaon_pool *pool; /* of sandboxes with domains of their own */
 };
 
 /* All of it in the child, as a VM belongs to its process. */
 static bool setting_make(struct setting *setting, const char *path)
 {
     struct kaon_error err;
+    struct kaon_outcome out;
 
     setting->set = e2e_functions();
     if (kaon_image_open(&setting->image, path, &err) ||
@@ -57,7 +59,11 @@ static bool setting_make(struct setting *setting, const char *path)
                                               .host_functions = setting->set),
                             &err) ||
         kaon_function_find(&setting->function, setting->image, "host_add",
-                           &err)) {
+                           &err) ||
+        kaon_pool_create(&setting->pool, &out, setting->image,
+                         KAON_POOL_OPTS(.sandbox = KAON_SANDBOX_OPTS(
+                                            .host_functions = setting->set)),
+                         &err)) {
         fprintf(stderr, "# %s\n", err.text);
         return false;
     }
@@ -204,6 +210,18 @@ static bool heal_and_call(struct setting *setting)
            !kaon_call(setting->sandbox, &out, "abort",
                       KAON_ARGS(kaon_i32(1), kaon_string("")), NULL, NULL) &&
            out.kind == KAON_ABORT && restore_and_call(setting);
+}
+
+/* A clean sandbox for each call. */
+static bool call_from_pool(struct setting *setting)
+{
+    struct kaon_sandbox *sandbox;
+    struct kaon_outcome out;
+
+    return !kaon_pool_acquire(setting->pool, &sandbox, 0, NULL) &&
+           !kaon_call(sandbox, &out, "count", KAON_NO_ARGS, NULL, NULL) &&
+           out.kind == KAON_RETURNED && out.value.i32 == 1 &&
+           !kaon_pool_release(setting->pool, sandbox);
 }
 
 /* What the child is to do, and what comes of it. */
@@ -418,6 +436,14 @@ static void neither_does_destroying_what_was_made_so(void **state)
     assert_tally(&tally, 0);
 }
 
+static void a_clean_sandbox_for_a_call_takes_no_more_than_the_call(void **state)
+{
+    struct tally tally = tally_of(call_from_pool);
+
+    (void)state;
+    assert_tally(&tally, TIMES);
+}
+
 TESTS_NEED_KVM(TEST(a_warm_call_is_one_kvm_run_and_nothing_else),
                TEST(so_are_sixteen_calls_in_a_batch),
                TEST(a_host_call_is_one_kvm_run_more),
@@ -428,4 +454,5 @@ TESTS_NEED_KVM(TEST(a_warm_call_is_one_kvm_run_and_nothing_else),
                TEST(a_restore_and_a_call_are_one_kvm_run),
                TEST(to_heal_a_sandbox_takes_no_more),
                TEST(creating_from_a_snapshot_takes_none),
-               TEST(neither_does_destroying_what_was_made_so))
+               TEST(neither_does_destroying_what_was_made_so),
+               TEST(a_clean_sandbox_for_a_call_takes_no_more_than_the_call))

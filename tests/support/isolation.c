@@ -26,6 +26,23 @@ enum kaon_status __real_kaon_sandbox_create_from(
     struct kaon_sandbox **out, struct kaon_snapshot *snapshot,
     const struct kaon_sandbox_opts *opts, struct kaon_error *err);
 
+enum kaon_status __wrap_kaon_pool_create(struct kaon_pool **pool,
+                                         struct kaon_outcome *out,
+                                         struct kaon_image *image,
+                                         const struct kaon_pool_opts *opts,
+                                         struct kaon_error *err);
+enum kaon_status __real_kaon_pool_create(struct kaon_pool **pool,
+                                         struct kaon_outcome *out,
+                                         struct kaon_image *image,
+                                         const struct kaon_pool_opts *opts,
+                                         struct kaon_error *err);
+enum kaon_status __wrap_kaon_pool_create_from(
+    struct kaon_pool **pool, struct kaon_snapshot *snapshot,
+    const struct kaon_pool_opts *opts, struct kaon_error *err);
+enum kaon_status __real_kaon_pool_create_from(
+    struct kaon_pool **pool, struct kaon_snapshot *snapshot,
+    const struct kaon_pool_opts *opts, struct kaon_error *err);
+
 bool isolation_is_process(void)
 {
     const char *name = getenv("KAON_TEST_ISOLATION");
@@ -131,4 +148,52 @@ enum kaon_status __wrap_kaon_sandbox_create_from(
         theirs = &opts;
     }
     return __real_kaon_sandbox_create_from(out, snapshot, theirs, err);
+}
+
+/* A pool's options with sandboxes' options that say so; both in the caller's
+ * memory. */
+static const struct kaon_pool_opts *
+pool_opts(const struct kaon_pool_opts *theirs, struct kaon_pool_opts *opts,
+          struct kaon_sandbox_opts *sandbox)
+{
+    *opts = (struct kaon_pool_opts){ .size = sizeof *opts };
+    *sandbox = (struct kaon_sandbox_opts){ .size = sizeof *sandbox };
+    if (!isolation_is_process() || (theirs && theirs->size != sizeof *opts))
+        return theirs;
+    if (theirs)
+        *opts = *theirs;
+    if (opts->sandbox && opts->sandbox->size != sizeof *sandbox)
+        return theirs;
+    if (opts->sandbox)
+        *sandbox = *opts->sandbox;
+    if (!sandbox->domain && !sandbox->isolation)
+        sandbox->isolation = KAON_ISOLATION_PROCESS;
+    opts->sandbox = sandbox;
+    return opts;
+}
+
+enum kaon_status __wrap_kaon_pool_create(struct kaon_pool **pool,
+                                         struct kaon_outcome *out,
+                                         struct kaon_image *image,
+                                         const struct kaon_pool_opts *theirs,
+                                         struct kaon_error *err)
+{
+    struct kaon_sandbox_opts sandbox;
+    struct kaon_pool_opts opts;
+
+    return __real_kaon_pool_create(pool, out, image,
+                                   pool_opts(theirs, &opts, &sandbox), err);
+}
+
+enum kaon_status
+__wrap_kaon_pool_create_from(struct kaon_pool **pool,
+                             struct kaon_snapshot *snapshot,
+                             const struct kaon_pool_opts *theirs,
+                             struct kaon_error *err)
+{
+    struct kaon_sandbox_opts sandbox;
+    struct kaon_pool_opts opts;
+
+    return __real_kaon_pool_create_from(
+        pool, snapshot, pool_opts(theirs, &opts, &sandbox), err);
 }

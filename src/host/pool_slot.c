@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pool's sandboxes: made, cleaned and ended. All of it is slow, but for the
+ * restore of a small sandbox; nothing here runs under the pool's lock.
+ *
+ * The caller holds the slot.
+ */
+#include "host/pool.h"
+
+#include "host/error.h"
+#include "host/sandbox.h"
+#include "host/view.h"
+
+/* What a restore copies in some microseconds. */
+#define QUICK_BYTES (UINT64_C(64) * KAON_PAGE_SIZE)
+
+/* A sandbox that owns more is not worth the copying, each time, of what one of
+ * its guests once touched. */
+#define KEEP_BYTES (UINT64_C(1024) * KAON_PAGE_SIZE)
+
+static const struct kaon_backend *backend_of(const struct kaon_sandbox *sandbox)
+{
+    return sandbox->domain->machine->backend;
+}
+
+/* Where spaces do not grow, all sandboxes have as much, touched or not. */
+static bool is_overgrown(const struct kaon_sandbox *sandbox)
+{
+    return backend_of(sandbox)->spaces_grow &&
+           kaon__memory_bytes(sandbox->memory) > KEEP_BYTES;
+}
+
+/* A guest that was told to end is slow to enter again. */
+static bool was_halted(const struct kaon_sandbox *sandbox)
+{
+    return backend_of(sandbox)->space_halt &&
+           kaon_sandbox_state(sandbox) == KAON_SANDBOX_POISONED;
+}
+
+bool kaon__pool_is_quick(const struct kaon_pool *pool, uint32_t slot)
+{
+    const struct kaon_sandbox *sandbox = pool->slots[slot].sandbox;
+
+    return backend_of(sandbox)->exit_stops_guest &&
+           sandbox->memory->view->snapshot == pool->snapshot &&
+           kaon__memory_bytes(sandbox->memory) <= QUICK_BYTES;
+}
+
+enum kaon_status kaon__pool_make(struct kaon_pool *pool, uint32_t slot,
+                                 struct kaon_error *err)
+{
+    struct kaon_sandbox *sandbox;
+    enum kaon_status status =
+        kaon_sandbox_create_from(&sandbox, pool->snapshot, &pool->opts, err);
+
+    if (status)
+        return status;
+    if (!sandbox->domain->shared) {
+        status = kaon__domain_need_vcpu(sandbox->domain, err);
+        if (status) {
+            kaon_sandbox_destroy(sandbox);
+            return status;
+        }
+    }
+    sandbox->pool = pool;
+    sandbox->number = slot;
+    pool->slots[slot].sandbox = sandbox;
+    atomic_fetch_add(&pool->created, 1);
+    return KAON_OK;
+}
+
+static void end_sandbox(struct kaon_pool_slot *slot)
+{
+    if (slot->sandbox)
+        slot->sandbox->pool = NULL;
+    kaon_sandbox_destroy(slot->sandbox);
+    slot->sandbox = NULL;
+}
+
+void kaon__pool_end(struct kaon_pool *pool, uint32_t slot)
+{
+    bool last;
+
+    end_sandbox(&pool->slots[slot]);
+    pthread_mutex_lock(&pool->lock);
+    kaon__stack_push(&pool->empty, slot);
+    last = pool->closed && kaon__stack_count(&pool->empty) == pool->max;
+    pthread_cond_broadcast(&pool->back);
+    pthread_mutex_unlock(&pool->lock);
+    if (last)
+        kaon__pool_free(pool);
+}
+
+enum kaon_status kaon__pool_clean(struct kaon_pool *pool, uint32_t slot,
+                                  struct kaon_error *err)
+{
+    struct kaon_pool_slot *it = &pool->slots[slot];
+    uint64_t cleaned = atomic_load_explicit(&it->cleaned, memory_order_relaxed);
+
+    if (!is_overgrown(it->sandbox) && !was_halted(it->sandbox) &&
+        kaon__sandbox_clean(it->sandbox, pool->snapshot, NULL) == KAON_OK) {
+        atomic_store_explicit(&it->cleaned, cleaned + 1, memory_order_relaxed);
+        return KAON_OK;
+    }
+    end_sandbox(it);
+    atomic_fetch_add(&pool->replaced, 1);
+    return kaon__pool_make(pool, slot, err);
+}

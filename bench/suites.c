@@ -38,6 +38,8 @@ static const struct benchmark on_kvm[] = {
       "memcpy of a page", NULL, 2, false, measure_restore_256, NULL },
     { "two_threads", "us", "the same with 16 pages on two threads at once",
       "on one", "speed", 1.9, true, measure_two_threads, judge_threads },
+    { "pool_call", "us", "a call in a clean sandbox of a pool", WARM_CALL, NULL,
+      1.15, false, measure_pool, NULL },
     { "create_vm_first", "us", "a new sandbox and its first call",
       "a new VM and its first exit", NULL, 1.25, false, measure_create_vm,
       NULL },

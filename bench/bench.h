@@ -25,7 +25,7 @@ struct suite {
 
     /* Everything runs on one CPU, so that nobody spins. Only measurements that
      * are about spinning change that, between use_all_cpus() and
-     * use_one_cpu(). */
+     * use_usual_cpus(). */
     bool one_cpu;
 
     uint64_t domain_bytes; /* of a domain for many sandboxes; 0: the default */
@@ -88,6 +88,8 @@ bool measure_call(struct context *context, struct result *result);
 bool measure_callback(struct context *context, struct result *result);
 bool measure_batch(struct context *context, struct result *result);
 bool measure_spinning(struct context *context, struct result *result);
+bool measure_resident_call(struct context *context, struct result *result);
+bool measure_resident_callback(struct context *context, struct result *result);
 bool measure_echo_small(struct context *context, struct result *result);
 bool measure_echo_large(struct context *context, struct result *result);
 bool measure_compute(struct context *context, struct result *result);
@@ -144,11 +146,12 @@ bool make_bare(struct context *context, struct floor_guest *out);
 bool trip(struct context *context, struct floor_guest *bare);
 
 /*
- * The warm bare guest and the warm sandbox anew, so that they may run on all
- * CPUs, or on one. use_all_cpus() may skip the benchmark: see `skipped`.
+ * For what takes two CPUs. If the suite runs on one, the warm bare guest and
+ * the warm sandbox are made anew, so that they may run on all, and back.
+ * use_all_cpus() may skip the benchmark: see `skipped`.
  */
 bool use_all_cpus(struct context *context, struct result *result);
-bool use_one_cpu(struct context *context);
+bool use_usual_cpus(struct context *context);
 
 /* Says why; returns false. */
 bool fail(struct context *context, const char *format, ...)

@@ -211,13 +211,17 @@ bool use_all_cpus(struct context *context, struct result *result)
         result->skipped = "it takes two CPUs";
         return true;
     }
+    if (!context->suite->one_cpu)
+        return true;
     cool_down(context);
     choose_cpus(context, true);
     return warm_up(context);
 }
 
-bool use_one_cpu(struct context *context)
+bool use_usual_cpus(struct context *context)
 {
+    if (!context->suite->one_cpu)
+        return true;
     cool_down(context);
     choose_cpus(context, false);
     return warm_up(context);

@@ -2,7 +2,6 @@
 /* Warm calls: what they cost beyond the exits, the copies and the CPU. */
 #include "bench.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,60 +47,6 @@ bool measure_call(struct context *context, struct result *result)
 bool measure_callback(struct context *context, struct result *result)
 {
     return measure_calls(context, result, context->add_by_host, 2);
-}
-
-/* ---- Spinning ---------------------------------------------------------- */
-
-/* Far more in one sample, and so many first that the other side is awake. */
-#define SPINNING_BATCH 512
-#define SPINNING_FIRST 64
-
-/* The bare guest spins only meanwhile: there may be no third CPU. */
-static bool spin_bare(struct context *context, struct result *result)
-{
-    const struct floor *floor = context->floor;
-    const char *what;
-    struct floor_words *words = floor->start(&context->bare, &what);
-    double start = 0;
-
-    if (!words)
-        return fail(context, "the floor: %s: %s", what, strerror(errno));
-    for (int i = -SPINNING_FIRST; i < SPINNING_BATCH; i++) {
-        if (i == 0)
-            start = now_us();
-        if (!floor_ping(words))
-            return fail(context, "the floor: it spins no more");
-    }
-    samples_add(&result->floor, (now_us() - start) / SPINNING_BATCH);
-    if (!floor->stop(&context->bare, &what))
-        return fail(context, "the floor: %s: %s", what, strerror(errno));
-    return true;
-}
-
-static bool spin_ours(struct context *context, struct result *result)
-{
-    double start = 0;
-
-    for (int i = -SPINNING_FIRST; i < SPINNING_BATCH; i++) {
-        if (i == 0)
-            start = now_us();
-        if (!call_adder(context, context->sandbox, context->add))
-            return false;
-    }
-    sample_ours(result, (now_us() - start) / SPINNING_BATCH);
-    return true;
-}
-
-bool measure_spinning(struct context *context, struct result *result)
-{
-    if (!use_all_cpus(context, result))
-        return false;
-    if (result->skipped)
-        return true;
-    for (unsigned round = rounds(context, 300); round; round--)
-        if (!spin_bare(context, result) || !spin_ours(context, result))
-            return false;
-    return use_one_cpu(context);
 }
 
 /* ---- Echo -------------------------------------------------------------- */

@@ -66,14 +66,17 @@ static struct kaon_sandbox *sandbox_with(const struct stage *stage,
     return sandbox;
 }
 
-/* Fills everything and ends as `function` does. */
+/* Fills everything and ends as `function` does. In a process its own `out` is
+ * a fault. */
 static void fill(struct kaon_sandbox *sandbox, unsigned function)
 {
+    const bool faults = function == FILL_FAULT ||
+                        (function == FILL && isolation_is_process());
     struct kaon_outcome out;
 
     stage_call_for(sandbox, &out, functions[function].name, KAON_NO_ARGS,
                    function == FILL_SPIN ? 50 * harness_slowness() : 10000);
-    assert_int_equal(out.kind, function == FILL_FAULT  ? KAON_FAULT
+    assert_int_equal(out.kind, faults                  ? KAON_FAULT
                                : function == FILL_SPIN ? KAON_DEADLINE
                                                        : KAON_RETURNED);
     /* That it got there with its registers full: */
@@ -270,7 +273,22 @@ static void a_lie_about_thread_pointers_hurts_the_liar_alone(void **state)
     stage_close(&stage);
 }
 
-static void search(const struct stage *stage, const struct sizes *sizes)
+/* How many bytes are not zero, place by place. */
+static void count_found(struct kaon_sandbox *sandbox,
+                        uint64_t found[FOUND_COUNT])
+{
+    struct kaon_outcome out;
+
+    stage_call_for(sandbox, &out, "search", KAON_NO_ARGS,
+                   10000 * harness_slowness());
+    assert_int_equal(out.kind, KAON_RETURNED);
+    assert_int_equal(out.value.span.size, 8 * FOUND_COUNT);
+    for (unsigned i = 0; i < FOUND_COUNT; i++)
+        found[i] = word(out.value.span.data, 8 * i);
+}
+
+static void search_in(struct kaon_sandbox *sandbox,
+                      const uint64_t usual[FOUND_COUNT])
 {
     static const char *const places[FOUND_COUNT] = {
         [FOUND_MAILBOX] = "the mailbox page",
@@ -279,20 +297,21 @@ static void search(const struct stage *stage, const struct sizes *sizes)
         [FOUND_STACK] = "the stack",
         [FOUND_DATA] = "the data",
     };
-    struct kaon_sandbox *sandbox = sandbox_with(stage, sizes);
-    struct kaon_outcome out;
+    uint64_t found[FOUND_COUNT];
 
-    stage_call_for(sandbox, &out, "search", KAON_NO_ARGS,
-                   10000 * harness_slowness());
-    assert_int_equal(out.kind, KAON_RETURNED);
-    assert_int_equal(out.value.span.size, 8 * FOUND_COUNT);
-    for (unsigned i = 0; i < FOUND_COUNT; i++) {
-        uint64_t found = word(out.value.span.data, 8 * i);
-
-        if (found)
+    count_found(sandbox, found);
+    for (unsigned i = 0; i < FOUND_COUNT; i++)
+        if (found[i] != usual[i])
             fail_msg("%s holds %llu bytes of somebody", places[i],
-                     (unsigned long long)found);
-    }
+                     (unsigned long long)found[i]);
+}
+
+static void search(const struct stage *stage, const struct sizes *sizes)
+{
+    static const uint64_t nothing[FOUND_COUNT];
+    struct kaon_sandbox *sandbox = sandbox_with(stage, sizes);
+
+    search_in(sandbox, nothing);
     kaon_sandbox_destroy(sandbox);
 }
 
@@ -318,6 +337,47 @@ static void the_next_user_sees_no_memory(void **state)
             assert_int_equal(kaon_domain_stats(stage.domain, &after), KAON_OK);
             assert_int_equal(before.memory_used_bytes, after.memory_used_bytes);
         }
+    stage_close(&stage);
+}
+
+/* Filled to the brim, however that ended: the same sandbox after a restore. */
+static void a_restored_sandbox_sees_nothing_of_before(void **state)
+{
+    static const struct sizes *const all[] = { &small, &large, &tight };
+    unsigned char reference[TOLD_SIZE], told[TOLD_SIZE];
+    struct stage stage;
+
+    (void)state;
+    learn_initial(reference);
+    open_stage(&stage);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct kaon_sandbox *sandbox = sandbox_with(&stage, all[i]);
+        struct kaon_snapshot *snapshot;
+        uint64_t usual[FOUND_COUNT]; /* a process's gate has pushed something */
+        struct kaon_error err;
+
+        if (kaon_snapshot_take(&snapshot, sandbox, &err))
+            fail_msg("%s", err.text);
+        count_found(sandbox, usual);
+        if (!isolation_is_process())
+            assert_zero((const unsigned char *)usual, 0, sizeof usual);
+        for (unsigned function = FILL; function <= FILL_SPIN; function++) {
+            fill(sandbox, function);
+            assert_int_equal(kaon_sandbox_restore(sandbox, snapshot, &err),
+                             KAON_OK);
+            if (all[i] == &small) {
+                tell(sandbox, told);
+                assert_same(told, reference);
+                fill(sandbox, function);
+                assert_int_equal(kaon_sandbox_restore(sandbox, snapshot, &err),
+                                 KAON_OK);
+            }
+            search_in(sandbox, usual);
+            stage_check(&stage);
+        }
+        kaon_snapshot_destroy(snapshot);
+        kaon_sandbox_destroy(sandbox);
+    }
     stage_close(&stage);
 }
 
@@ -386,5 +446,6 @@ TESTS_NEED_KVM(
     TEST_ROW(25, a_sandbox_keeps_only_its_thread_pointers),
     TEST_ROW(25, a_lie_about_thread_pointers_hurts_the_liar_alone),
     TEST_ROW(25, the_next_user_sees_no_memory),
+    TEST_ROW(25, a_restored_sandbox_sees_nothing_of_before),
     TEST_ROW(25, a_full_domain_gives_nothing_away),
 )

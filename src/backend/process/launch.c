@@ -59,49 +59,77 @@ struct start {
 };
 
 /*
- * For functions on the stack of a child that shares our memory: sanitizers
- * would go on believing in a stack that is gone when its address is not.
+ * For what runs in a child that shares our memory: system calls only, made
+ * without the C library's functions, as sanitizers know these and would take
+ * what the child does with its stack, descriptors and life for our doing.
  */
-#define ON_LENT_STACK                                                          \
+#define IN_LENT_MEMORY \
     __attribute__((no_sanitize_address, no_sanitize_thread, noinline))
 
+/* clone() with a function that the child runs on a stack of its own. */
+IN_LENT_MEMORY static long clone_to(int (*function)(void *), void *user,
+                                    char *stack_end, uint64_t flags, int *pidfd)
+{
+    register uint64_t r10 __asm__("r10") = 0;
+    register uint64_t r8 __asm__("r8") = 0;
+    long result = SYS_clone;
+
+    __asm__ volatile("syscall\n"
+                     "test %%rax, %%rax\n"
+                     "jnz 1f\n"
+                     "xor %%ebp, %%ebp\n"
+                     "mov %[user], %%rdi\n"
+                     "call *%[function]\n"
+                     "mov %%eax, %%edi\n"
+                     "mov %[exit], %%eax\n"
+                     "syscall\n"
+                     "hlt\n"
+                     "1:"
+                     : "+a"(result)
+                     : "D"(flags), "S"(stack_end), "d"(pidfd), "r"(r10),
+                       "r"(r8), [function] "r"(function), [user] "r"(user),
+                       [exit] "i"(SYS_exit)
+                     : "rcx", "r11", "memory", "cc");
+    return result;
+}
+
 /*
- * Runs in the child that shares our memory until it execs: system calls only.
- * Descriptors go to where the zygote wants them; all others are closed.
+ * Runs in the child that shares our memory until it execs. Descriptors go to
+ * where the zygote wants them; all others are closed.
  */
-ON_LENT_STACK static int become_zygote(void *user)
+IN_LENT_MEMORY static int become_zygote(void *user)
 {
     const struct start *start = user;
     char *const none[] = { NULL };
-    int socket = fcntl(start->socket, F_DUPFD, FIRST_SPARE_FD);
-    int host = fcntl(start->host, F_DUPFD, FIRST_SPARE_FD);
-    int program = fcntl(start->program, F_DUPFD, FIRST_SPARE_FD);
+    long socket = syscall(SYS_fcntl, start->socket, F_DUPFD, FIRST_SPARE_FD);
+    long host = syscall(SYS_fcntl, start->host, F_DUPFD, FIRST_SPARE_FD);
+    long program = syscall(SYS_fcntl, start->program, F_DUPFD, FIRST_SPARE_FD);
 
     if (socket < 0 || host < 0 || program < 0 ||
-        dup2(socket, KAON_ZYGOTE_SOCKET) < 0 ||
-        dup2(host, KAON_ZYGOTE_HOST) < 0 ||
-        dup3(program, KAON_ZYGOTE_HOST + 1, O_CLOEXEC) < 0)
+        syscall(SYS_dup2, socket, KAON_ZYGOTE_SOCKET) < 0 ||
+        syscall(SYS_dup2, host, KAON_ZYGOTE_HOST) < 0 ||
+        syscall(SYS_dup3, program, KAON_ZYGOTE_HOST + 1, O_CLOEXEC) < 0)
         return 1;
-    close(0);
-    close(1);
-    close(2);
+    for (int fd = 0; fd < 3; fd++)
+        syscall(SYS_close, fd);
     if (syscall(SYS_close_range, KAON_ZYGOTE_HOST + 2, ~0u, 0) != 0)
         for (int fd = KAON_ZYGOTE_HOST + 2; fd < (int)sysconf(_SC_OPEN_MAX);
              fd++)
-            close(fd);
+            syscall(SYS_close, fd);
     syscall(SYS_execveat, KAON_ZYGOTE_HOST + 1, "", none, none, AT_EMPTY_PATH);
     return 1;
 }
 
 /* Shares our memory and descriptors, and so leaves the pidfd to us. */
-ON_LENT_STACK static int be_parent_for_a_moment(void *user)
+IN_LENT_MEMORY static int be_parent_for_a_moment(void *user)
 {
     struct start *start = user;
+    long child =
+        clone_to(become_zygote, start, start->stack + STACK_SIZE,
+                 CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start->pidfd);
 
-    if (clone(become_zygote, start->stack + STACK_SIZE,
-              CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, start,
-              &start->pidfd) < 0)
-        start->error = errno;
+    if (child < 0)
+        start->error = (int)-child;
     return 0;
 }
 
@@ -109,7 +137,7 @@ ON_LENT_STACK static int be_parent_for_a_moment(void *user)
 static bool clone_zygote(struct start *start)
 {
     sigset_t all, before;
-    pid_t parent;
+    long parent;
 
     start->stack = mmap(NULL, 2 * STACK_SIZE, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -118,12 +146,13 @@ static bool clone_zygote(struct start *start)
     start->error = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    parent = clone(be_parent_for_a_moment, start->stack + 2 * STACK_SIZE,
-                   CLONE_VM | CLONE_VFORK | CLONE_FILES, start);
+    parent =
+        clone_to(be_parent_for_a_moment, start, start->stack + 2 * STACK_SIZE,
+                 CLONE_VM | CLONE_VFORK | CLONE_FILES, NULL);
     if (parent < 0)
-        start->error = errno;
+        start->error = (int)-parent;
     else
-        while (waitpid(parent, NULL, __WALL) < 0 && errno == EINTR)
+        while (waitpid((pid_t)parent, NULL, __WALL) < 0 && errno == EINTR)
             ;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     munmap(start->stack, 2 * STACK_SIZE);

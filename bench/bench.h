@@ -99,6 +99,7 @@ bool measure_restore_1_copied(struct context *context, struct result *result);
 bool measure_restore_16_copied(struct context *context, struct result *result);
 bool measure_restore_256(struct context *context, struct result *result);
 bool measure_pool(struct context *context, struct result *result);
+bool measure_pool_resident(struct context *context, struct result *result);
 bool measure_two_threads(struct context *context, struct result *result);
 bool measure_create_from(struct context *context, struct result *result);
 bool measure_create_from_first(struct context *context, struct result *result);

@@ -44,6 +44,8 @@ static const struct benchmark on_kvm[] = {
       "on one", "speed", 1.9, true, measure_two_threads, judge_threads },
     { "pool_call", "us", "a call in a clean sandbox of a pool", WARM_CALL, NULL,
       1.15, false, measure_pool, NULL },
+    { "pool_call_resident", "us", "the same, up to the result, one inside",
+      NULL, "ours", 2, false, measure_pool_resident, judge_ours },
     { "create_vm_first", "us", "a new sandbox and its first call",
       "a new VM and its first exit", NULL, 1.25, false, measure_create_vm,
       NULL },

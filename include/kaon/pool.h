@@ -59,7 +59,7 @@ struct kaon_pool_opts {
     const struct kaon_sandbox_opts *sandbox;
 
     /* Sandboxes that are there from the start, and kept ready beside those in
-     * use as long as max allows: up to max, default 1. */
+     * use as long as max allows: up to max, default 1, or `resident`. */
     uint32_t min;
 
     /* Sandboxes in all, those in use too: up to 65535, default 64, or min if
@@ -68,6 +68,13 @@ struct kaon_pool_opts {
 
     /* How long more than min are kept that nobody needed: default 10 s. */
     uint64_t linger_ns;
+
+    /* Of the min: so many are resident (kaon/resident.h). Ready, they wait
+     * inside for their first call, and are the first to be acquired: then
+     * that call crosses in shared memory. Each takes a CPU as long as it looks
+     * for one, spin_ns; afterwards its first call costs what others cost. */
+    uint32_t resident;
+    uint64_t spin_ns; /* as in kaon_resident_opts */
 };
 #define KAON_POOL_OPTS(...)                                           \
     (&(struct kaon_pool_opts){ .size = sizeof(struct kaon_pool_opts), \

@@ -49,7 +49,7 @@ static void close_pool(struct kaon_pool *pool)
 
 static bool end_next(struct kaon_pool *pool, struct kaon_stack *stack)
 {
-    uint32_t slot = kaon__stack_pop(stack, NULL);
+    uint32_t slot = kaon__stack_pop(stack);
 
     if (slot == KAON_POOL_NONE)
         return false;
@@ -64,7 +64,8 @@ void kaon_pool_destroy(struct kaon_pool *pool)
     if (!pool || getpid() != pool->process)
         return;
     close_pool(pool);
-    while (end_next(pool, &pool->ready) || end_next(pool, &pool->used))
+    while (end_next(pool, &pool->ready) || end_next(pool, &pool->inside) ||
+           end_next(pool, &pool->used))
         ;
     pthread_mutex_lock(&pool->lock);
     pool->closed = true;
@@ -84,7 +85,7 @@ static enum kaon_status take_opts(struct kaon_pool_opts *opts,
     if (status)
         return status;
     if (opts->min == 0)
-        opts->min = 1;
+        opts->min = opts->resident ? opts->resident : 1;
     if (opts->max == 0)
         opts->max = opts->min > MAX_DEFAULT ? opts->min : MAX_DEFAULT;
     if (opts->linger_ns == 0)
@@ -96,6 +97,11 @@ static enum kaon_status take_opts(struct kaon_pool_opts *opts,
     if (opts->min > opts->max)
         return kaon__fail(err, KAON_EINVAL, "min is %u, more than max, %u",
                           opts->min, opts->max);
+    if (opts->resident > opts->min)
+        return kaon__fail(err, KAON_EINVAL,
+                          "resident is %u, more than min, %u: those are of the "
+                          "min that are kept ready",
+                          opts->resident, opts->min);
     return KAON_OK;
 }
 
@@ -130,7 +136,9 @@ static struct kaon_pool *new_pool(const struct kaon_pool_opts *opts)
     *pool = (struct kaon_pool){
         .min = opts->min,
         .max = opts->max,
+        .resident = opts->resident,
         .linger_ns = opts->linger_ns,
+        .spin_ns = opts->spin_ns,
         .process = getpid(),
         .slots = aligned_alloc(64, slots),
         .below = calloc(opts->max, sizeof *pool->below),
@@ -144,6 +152,7 @@ static struct kaon_pool *new_pool(const struct kaon_pool_opts *opts)
     }
     memset(pool->slots, 0, slots);
     kaon__stack_init(&pool->ready, pool->below);
+    kaon__stack_init(&pool->inside, pool->below);
     kaon__stack_init(&pool->used, pool->below);
     kaon__stack_init(&pool->empty, pool->below);
     for (uint32_t slot = opts->max; slot-- > 0;)
@@ -155,7 +164,7 @@ static enum kaon_status make_first(struct kaon_pool *pool,
                                    struct kaon_error *err)
 {
     for (uint32_t i = 0; i < pool->min; i++) {
-        uint32_t slot = kaon__stack_pop(&pool->empty, NULL);
+        uint32_t slot = kaon__stack_pop(&pool->empty);
         struct kaon_error why = { 0 };
         enum kaon_status status = kaon__pool_make(pool, slot, &why);
 
@@ -272,7 +281,7 @@ enum kaon_status kaon_pool_stats(struct kaon_pool *pool,
         return KAON_EINVAL;
     *out = (struct kaon_pool_stats){
         .sandboxes = pool->max - kaon__stack_count(&pool->empty),
-        .ready = kaon__stack_count(&pool->ready),
+        .ready = kaon__pool_count_ready(pool),
         .created = atomic_load(&pool->created),
         .replaced = atomic_load(&pool->replaced),
     };

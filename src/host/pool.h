@@ -7,7 +7,8 @@
  * Each sandbox has a slot, and a slot is in one place at a time:
  *
  *     empty     it has no sandbox
- *     ready     its sandbox is clean: on a stack, or in a thread's pocket
+ *     ready     its sandbox is clean: on one of two stacks, or in a thread's
+ *               pocket
  *     in use    somebody acquired it
  *     used      released, to be cleaned by the worker, or by who needs one
  *     held      by the thread that makes, cleans or ends its sandbox
@@ -52,12 +53,14 @@ struct kaon_pool {
     struct kaon_snapshot *snapshot; /* a reference */
     struct kaon_sandbox_opts opts;  /* with references */
     uint32_t min, max;
-    uint64_t linger_ns;
+    uint32_t resident; /* slots below this one are to be */
+    uint64_t linger_ns, spin_ns;
     pid_t process; /* whose it is */
 
     struct kaon_pool_slot *slots; /* max of them, as the next two */
-    _Atomic(uint32_t) *below;     /* of all three stacks */
-    struct kaon_stack ready;      /* shut while somebody waits */
+    _Atomic(uint32_t) *below;     /* of all four stacks */
+    struct kaon_stack ready;      /* shut while somebody waits, as is: */
+    struct kaon_stack inside;     /* ready, of the slots that are resident */
     struct kaon_stack used;       /* shut while the worker sleeps */
     struct kaon_stack empty;      /* never shut */
     struct kaon_pocket pockets[KAON_POCKETS];
@@ -85,6 +88,9 @@ void kaon__pool_free(struct kaon_pool *pool);
 
 /* Gives a held slot with a clean sandbox to the next. */
 void kaon__pool_give(struct kaon_pool *pool, uint32_t slot);
+
+/* How many are ready, pockets left out. */
+uint32_t kaon__pool_count_ready(struct kaon_pool *pool);
 
 /* Wakes the worker. The lock is held. */
 void kaon__pool_wake(struct kaon_pool *pool);

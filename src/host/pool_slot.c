@@ -7,6 +7,8 @@
  */
 #include "host/pool.h"
 
+#include <kaon/resident.h>
+
 #include "host/error.h"
 #include "host/sandbox.h"
 #include "host/view.h"
@@ -41,9 +43,38 @@ bool kaon__pool_is_quick(const struct kaon_pool *pool, uint32_t slot)
 {
     const struct kaon_sandbox *sandbox = pool->slots[slot].sandbox;
 
-    return backend_of(sandbox)->exit_stops_guest &&
+    return backend_of(sandbox)->exit_stops_guest && slot >= pool->resident &&
+           !kaon_sandbox_is_resident(sandbox) &&
            sandbox->memory->view->snapshot == pool->snapshot &&
            kaon__memory_bytes(sandbox->memory) <= QUICK_BYTES;
+}
+
+/* A user may have changed that. Where it takes a CPU more than there is, no
+ * sandbox is resident. */
+static enum kaon_status set_resident(const struct kaon_pool *pool,
+                                     struct kaon_sandbox *sandbox,
+                                     uint32_t slot, struct kaon_error *err)
+{
+    bool wanted = slot < pool->resident;
+
+    if (kaon_sandbox_is_resident(sandbox) == wanted)
+        return KAON_OK;
+    if (!wanted)
+        return kaon_sandbox_stop_resident(sandbox, err);
+    return kaon_sandbox_start_resident(
+        sandbox, KAON_RESIDENT_OPTS(.spin_ns = pool->spin_ns), err);
+}
+
+/* All that a new one needs beyond being created. */
+static enum kaon_status prepare(const struct kaon_pool *pool,
+                                struct kaon_sandbox *sandbox, uint32_t slot,
+                                struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    if (!sandbox->domain->shared)
+        status = kaon__domain_need_vcpu(sandbox->domain, err);
+    return status ? status : set_resident(pool, sandbox, slot, err);
 }
 
 enum kaon_status kaon__pool_make(struct kaon_pool *pool, uint32_t slot,
@@ -55,18 +86,26 @@ enum kaon_status kaon__pool_make(struct kaon_pool *pool, uint32_t slot,
 
     if (status)
         return status;
-    if (!sandbox->domain->shared) {
-        status = kaon__domain_need_vcpu(sandbox->domain, err);
-        if (status) {
-            kaon_sandbox_destroy(sandbox);
-            return status;
-        }
+    status = prepare(pool, sandbox, slot, err);
+    if (status) {
+        kaon_sandbox_destroy(sandbox);
+        return status;
     }
     sandbox->pool = pool;
     sandbox->number = slot;
     pool->slots[slot].sandbox = sandbox;
     atomic_fetch_add(&pool->created, 1);
     return KAON_OK;
+}
+
+/* A guest that is to wait inside is sent in by the restore. */
+static bool restore(const struct kaon_pool *pool, uint32_t slot)
+{
+    struct kaon_sandbox *sandbox = pool->slots[slot].sandbox;
+
+    return !is_overgrown(sandbox) && !was_halted(sandbox) &&
+           !kaon__sandbox_clean(sandbox, pool->snapshot, NULL) &&
+           !set_resident(pool, sandbox, slot, NULL);
 }
 
 static void end_sandbox(struct kaon_pool_slot *slot)
@@ -97,8 +136,7 @@ enum kaon_status kaon__pool_clean(struct kaon_pool *pool, uint32_t slot,
     struct kaon_pool_slot *it = &pool->slots[slot];
     uint64_t cleaned = atomic_load_explicit(&it->cleaned, memory_order_relaxed);
 
-    if (!is_overgrown(it->sandbox) && !was_halted(it->sandbox) &&
-        kaon__sandbox_clean(it->sandbox, pool->snapshot, NULL) == KAON_OK) {
+    if (restore(pool, slot)) {
         atomic_store_explicit(&it->cleaned, cleaned + 1, memory_order_relaxed);
         return KAON_OK;
     }

@@ -62,6 +62,7 @@ void kaon__pool_empty_pockets(struct kaon_pool *pool)
 void kaon__pool_shut_ready(struct kaon_pool *pool)
 {
     kaon__stack_shut(&pool->ready);
+    kaon__stack_shut(&pool->inside);
     for (unsigned i = 0; i < KAON_POCKETS; i++) {
         uint32_t content =
             atomic_exchange(&pool->pockets[i].content, KAON_POCKET_SHUT);
@@ -75,6 +76,7 @@ static void open_ready(struct kaon_pool *pool)
 {
     for (unsigned i = 0; i < KAON_POCKETS; i++)
         atomic_store(&pool->pockets[i].content, KAON_POCKET_EMPTY);
+    kaon__stack_open(&pool->inside);
     kaon__stack_open(&pool->ready);
 }
 
@@ -86,6 +88,11 @@ void kaon__pool_wake(struct kaon_pool *pool)
     pthread_cond_signal(&pool->work);
 }
 
+static struct kaon_stack *place_of(struct kaon_pool *pool, uint32_t slot)
+{
+    return slot < pool->resident ? &pool->inside : &pool->ready;
+}
+
 /* Somebody waits, or the pool ends. */
 static void give_slowly(struct kaon_pool *pool, uint32_t slot)
 {
@@ -94,7 +101,7 @@ static void give_slowly(struct kaon_pool *pool, uint32_t slot)
     pthread_mutex_lock(&pool->lock);
     closing = atomic_load(&pool->closing);
     if (!closing) {
-        kaon__stack_push_shut(&pool->ready, slot);
+        kaon__stack_push_shut(place_of(pool, slot), slot);
         pthread_cond_signal(&pool->back);
     }
     pthread_mutex_unlock(&pool->lock);
@@ -104,7 +111,7 @@ static void give_slowly(struct kaon_pool *pool, uint32_t slot)
 
 void kaon__pool_give(struct kaon_pool *pool, uint32_t slot)
 {
-    if (!kaon__stack_push(&pool->ready, slot))
+    if (!kaon__stack_push(place_of(pool, slot), slot))
         give_slowly(pool, slot);
 }
 
@@ -178,13 +185,31 @@ static void call_worker(struct kaon_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
+uint32_t kaon__pool_count_ready(struct kaon_pool *pool)
+{
+    return kaon__stack_count(&pool->ready) + kaon__stack_count(&pool->inside);
+}
+
+static uint32_t pop_ready(struct kaon_pool *pool)
+{
+    uint32_t slot = KAON_POOL_NONE;
+
+    if (pool->resident)
+        slot = kaon__stack_pop(&pool->inside);
+    return slot != KAON_POOL_NONE ? slot : kaon__stack_pop(&pool->ready);
+}
+
+/* A pocket is as good as a stack, but nothing is as good as `inside`. */
 static uint32_t take_ready(struct kaon_pool *pool)
 {
-    uint32_t slot = take(my_pocket(pool)), left = 0;
+    uint32_t slot = KAON_POOL_NONE, left;
 
+    if (!pool->resident || kaon__stack_count(&pool->inside) == 0)
+        slot = take(my_pocket(pool));
     if (slot != KAON_POOL_NONE)
         return slot;
-    slot = kaon__stack_pop(&pool->ready, &left);
+    slot = pop_ready(pool);
+    left = kaon__pool_count_ready(pool);
     if (left < atomic_load_explicit(&pool->lowest, memory_order_relaxed))
         atomic_store_explicit(&pool->lowest, left, memory_order_relaxed);
     if (left < pool->min)
@@ -220,13 +245,13 @@ static bool seek(struct seeker *seeker)
     seeker->slot = take_any(pool);
     if (seeker->slot != KAON_POOL_NONE)
         return true;
-    seeker->slot = kaon__stack_pop(&pool->used, NULL);
+    seeker->slot = kaon__stack_pop(&pool->used);
     if (seeker->slot != KAON_POOL_NONE)
         return use_shortage(seeker,
                             kaon__pool_clean(pool, seeker->slot, &seeker->err));
     if (seeker->shortage)
         return false;
-    seeker->slot = kaon__stack_pop(&pool->empty, NULL);
+    seeker->slot = kaon__stack_pop(&pool->empty);
     return seeker->slot != KAON_POOL_NONE &&
            use_shortage(seeker,
                         kaon__pool_make(pool, seeker->slot, &seeker->err));
@@ -259,13 +284,13 @@ static bool await(struct seeker *seeker)
     pthread_mutex_lock(&pool->lock);
     if (pool->waiters++ == 0)
         kaon__pool_shut_ready(pool);
-    seeker->slot = kaon__stack_pop(&pool->ready, NULL);
+    seeker->slot = pop_ready(pool);
     if (seeker->slot == KAON_POOL_NONE && !may_seek(seeker)) {
         again = !is_hopeless(seeker) && kaon__clock_now() < seeker->until;
         if (again) {
             seeker->waited = true;
             kaon__clock_wait(&pool->back, &pool->lock, seeker->until);
-            seeker->slot = kaon__stack_pop(&pool->ready, NULL);
+            seeker->slot = pop_ready(pool);
         }
     }
     if (--pool->waiters == 0)

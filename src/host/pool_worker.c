@@ -35,7 +35,7 @@ static void fail(struct worker *worker, uint32_t slot)
 
 static bool clean_one(struct worker *worker)
 {
-    uint32_t slot = kaon__stack_pop(&worker->pool->used, NULL);
+    uint32_t slot = kaon__stack_pop(&worker->pool->used);
 
     if (slot == KAON_POOL_NONE)
         return false;
@@ -48,7 +48,7 @@ static bool clean_one(struct worker *worker)
 
 static bool is_short(struct kaon_pool *pool)
 {
-    return kaon__stack_count(&pool->ready) < pool->min &&
+    return kaon__pool_count_ready(pool) < pool->min &&
            kaon__stack_count(&pool->empty) > 0 &&
            !atomic_load(&pool->starved) && !atomic_load(&pool->closing);
 }
@@ -60,7 +60,7 @@ static bool make_one(struct worker *worker)
 
     if (!is_short(pool))
         return false;
-    slot = kaon__stack_pop(&pool->empty, NULL);
+    slot = kaon__stack_pop(&pool->empty);
     if (slot == KAON_POOL_NONE)
         return false;
     if (kaon__pool_make(pool, slot, NULL))
@@ -77,7 +77,7 @@ static bool end_one(struct worker *worker)
     if (worker->surplus == 0)
         return false;
     worker->surplus--;
-    slot = kaon__stack_pop(&worker->pool->ready, NULL);
+    slot = kaon__stack_pop(&worker->pool->ready);
     if (slot != KAON_POOL_NONE)
         kaon__pool_end(worker->pool, slot);
     return true;
@@ -88,7 +88,7 @@ static bool end_one(struct worker *worker)
 static void check(struct worker *worker, uint64_t time)
 {
     struct kaon_pool *pool = worker->pool;
-    uint32_t count = kaon__stack_count(&pool->ready);
+    uint32_t count = kaon__pool_count_ready(pool);
     uint32_t lowest = atomic_load(&pool->lowest);
 
     if (lowest > count)
@@ -96,7 +96,7 @@ static void check(struct worker *worker, uint64_t time)
     worker->surplus = lowest > pool->min ? lowest - pool->min : 0;
     worker->check = kaon__clock_after(time, pool->linger_ns);
     kaon__pool_empty_pockets(pool);
-    atomic_store(&pool->lowest, kaon__stack_count(&pool->ready));
+    atomic_store(&pool->lowest, kaon__pool_count_ready(pool));
 }
 
 /* When to wake if nobody wakes it. */

@@ -63,7 +63,7 @@ void kaon__stack_push_shut(struct kaon_stack *stack, uint32_t number)
     push(stack, number, true);
 }
 
-uint32_t kaon__stack_pop(struct kaon_stack *stack, uint32_t *left)
+uint32_t kaon__stack_pop(struct kaon_stack *stack)
 {
     uint64_t head = atomic_load(&stack->head);
     uint32_t below;
@@ -74,8 +74,6 @@ uint32_t kaon__stack_pop(struct kaon_stack *stack, uint32_t *left)
         below = atomic_load_explicit(&stack->below[(head & TOP) - 1],
                                      memory_order_relaxed);
     } while (!swap(stack, &head, with_top(head, below) - ONE));
-    if (left)
-        *left = count_of(head) - 1;
     return (uint32_t)(head & TOP) - 1;
 }
 

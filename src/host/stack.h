@@ -40,9 +40,8 @@ bool kaon__stack_push(struct kaon_stack *stack, uint32_t number);
 /* By who shut it. */
 void kaon__stack_push_shut(struct kaon_stack *stack, uint32_t number);
 
-/* The number that was pushed last, or KAON_STACK_NONE; *left (unless it is
- * NULL) is how many remain. */
-uint32_t kaon__stack_pop(struct kaon_stack *stack, uint32_t *left);
+/* The number that was pushed last, or KAON_STACK_NONE. */
+uint32_t kaon__stack_pop(struct kaon_stack *stack);
 
 /* Shuts and opens; returns how many numbers the stack had in that moment. */
 uint32_t kaon__stack_shut(struct kaon_stack *stack);

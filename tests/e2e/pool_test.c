@@ -222,6 +222,57 @@ a_snapshot_taken_and_restored_meanwhile_is_of_no_matter(void **state)
     }
 }
 
+/* ---- Resident ---------------------------------------------------------- */
+
+static void the_first_call_of_a_resident_one_is_clean(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_pool *pool = POOL(shared, .max = 3, .resident = 2);
+
+        for (unsigned i = 0; i < 30; i++) {
+            struct kaon_sandbox *sandbox = acquire(pool);
+
+            assert_clean(sandbox);
+            if (i % 5 == 1)
+                call(sandbox, KAON_ABORT, 0, "abort",
+                     KAON_ARGS(kaon_i32(1), kaon_string("enough")));
+            else if (i % 5 == 2)
+                call(sandbox, KAON_DEADLINE, 5 * MILLISECOND, "spin",
+                     KAON_NO_ARGS);
+            release(pool, sandbox);
+        }
+        kaon_pool_destroy(pool);
+    }
+}
+
+static void what_a_user_makes_resident_or_not_is_undone(void **state)
+{
+    struct kaon_pool *pool = POOL(false, .max = 2, .min = 2, .resident = 1);
+    struct kaon_sandbox *a, *b;
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        a = acquire(pool);
+        b = acquire(pool);
+        if (!kaon_sandbox_is_resident(a) && !kaon_sandbox_is_resident(b))
+            break; /* no CPU for that */
+        assert_true(kaon_sandbox_is_resident(a) != kaon_sandbox_is_resident(b));
+        ASSERT_OK(kaon_sandbox_start_resident(a, NULL, &err));
+        ASSERT_OK(kaon_sandbox_stop_resident(b, &err));
+        if (i % 2) {
+            ASSERT_OK(kaon_sandbox_start_resident(b, NULL, &err));
+            ASSERT_OK(kaon_sandbox_stop_resident(a, &err));
+        }
+        assert_clean(a);
+        release(pool, a);
+        release(pool, b);
+        AWAIT(pool, s.ready == 2);
+    }
+    kaon_pool_destroy(pool);
+}
+
 /* ---- How many ---------------------------------------------------------- */
 
 static void all_in_use_is_busy_and_says_so(void **state)
@@ -424,6 +475,10 @@ static void options_are_refused_by_name(void **state)
     ASSERT_REFUSED(KAON_EINVAL, "max is 65536: it must be from 1 to 65535",
                    kaon_pool_create_from(&pool, snapshot,
                                          KAON_POOL_OPTS(.max = 65536), &err));
+    ASSERT_REFUSED(
+        KAON_EINVAL, "resident is 3, more than min, 2",
+        kaon_pool_create_from(&pool, snapshot,
+                              KAON_POOL_OPTS(.min = 2, .resident = 3), &err));
     ASSERT_REFUSED(KAON_EINVAL, "max is 70000",
                    kaon_pool_create(&pool, &out, image,
                                     KAON_POOL_OPTS(.min = 70000), &err));
@@ -608,6 +663,8 @@ TESTS_NEED_KVM(TEST_ROW(25, each_user_finds_the_guest_as_it_was_initialised),
                TEST(a_stop_does_not_hit_the_next_user),
                TEST(one_that_grew_is_replaced),
                TEST(a_snapshot_taken_and_restored_meanwhile_is_of_no_matter),
+               TEST_ROW(25, the_first_call_of_a_resident_one_is_clean),
+               TEST(what_a_user_makes_resident_or_not_is_undone),
                TEST(all_in_use_is_busy_and_says_so),
                TEST(who_waits_gets_what_is_released),
                TEST(min_are_ready_beside_those_in_use),

@@ -26,11 +26,15 @@ static const struct elf_function functions[] = {
 };
 
 /* What a guest sees at its first instruction where nobody was before, and how
- * many bytes it finds: the process gate's own push is one. */
-struct reference {
-    struct kaon_snapshot *snapshot;
+ * many bytes it finds: what the gate pushed is on the stack. */
+struct sight {
     unsigned char told[TOLD_SIZE];
     uint64_t found[FOUND_COUNT];
+};
+
+struct reference {
+    struct kaon_snapshot *snapshot;
+    struct sight sights[2]; /* of ordinary sandboxes, and of resident ones */
 };
 
 /* QEMU's emulator keeps the last x87 instruction's address. CPUs do not. */
@@ -71,31 +75,50 @@ static struct kaon_sandbox *make_sandbox(struct kaon_image *image)
     return sandbox;
 }
 
+static struct kaon_sandbox *make_like(struct kaon_image *image, bool resident)
+{
+    struct kaon_sandbox *sandbox = make_sandbox(image);
+    struct kaon_error err;
+
+    if (resident && kaon_sandbox_start_resident(sandbox, NULL, &err))
+        fail_msg("%s", err.text);
+    return sandbox;
+}
+
+static void look(struct sight *sight, struct kaon_image *image, bool resident)
+{
+    struct kaon_sandbox *sandbox = make_like(image, resident);
+    struct kaon_outcome out;
+
+    stage_call(sandbox, &out, "tell", KAON_NO_ARGS);
+    assert_int_equal(out.kind, KAON_RETURNED);
+    assert_int_equal(out.value.span.size, TOLD_SIZE);
+    memcpy(sight->told, out.value.span.data, TOLD_SIZE);
+    forget_emulated(sight->told);
+    kaon_sandbox_destroy(sandbox);
+
+    sandbox = make_like(image, resident);
+    stage_call(sandbox, &out, "search", KAON_NO_ARGS);
+    assert_int_equal(out.kind, KAON_RETURNED);
+    assert_int_equal(out.value.span.size, sizeof sight->found);
+    memcpy(sight->found, out.value.span.data, sizeof sight->found);
+    kaon_sandbox_destroy(sandbox);
+    for (unsigned i = 0; i < FOUND_COUNT; i++)
+        assert_in_range(sight->found[i], 0, i == FOUND_STACK ? 16 : 0);
+}
+
 static void learn(struct reference *reference)
 {
     struct kaon_image *image = make_image();
     struct kaon_sandbox *sandbox = make_sandbox(image);
-    struct kaon_outcome out;
     struct kaon_error err;
 
     if (kaon_snapshot_take(&reference->snapshot, sandbox, &err))
         fail_msg("%s", err.text);
-    stage_call(sandbox, &out, "tell", KAON_NO_ARGS);
-    assert_int_equal(out.kind, KAON_RETURNED);
-    assert_int_equal(out.value.span.size, TOLD_SIZE);
-    memcpy(reference->told, out.value.span.data, TOLD_SIZE);
-    forget_emulated(reference->told);
     kaon_sandbox_destroy(sandbox);
-
-    sandbox = make_sandbox(image);
-    stage_call(sandbox, &out, "search", KAON_NO_ARGS);
-    assert_int_equal(out.kind, KAON_RETURNED);
-    assert_int_equal(out.value.span.size, sizeof reference->found);
-    memcpy(reference->found, out.value.span.data, sizeof reference->found);
-    kaon_sandbox_destroy(sandbox);
+    look(&reference->sights[0], image, false);
+    look(&reference->sights[1], image, true);
     kaon_image_destroy(image);
-    for (unsigned i = 0; i < FOUND_COUNT; i++)
-        assert_in_range(reference->found[i], 0, i == FOUND_STACK);
 }
 
 /* ---- A user ------------------------------------------------------------ */
@@ -109,6 +132,12 @@ struct user {
     unsigned failed, stray, dirty; /* what must not be */
     char why[512];                 /* of the first of these */
 };
+
+static const struct sight *expected(const struct user *user,
+                                    const struct kaon_sandbox *sandbox)
+{
+    return &user->reference->sights[kaon_sandbox_is_resident(sandbox)];
+}
 
 static void note(struct user *user, unsigned *count, const char *why)
 {
@@ -161,7 +190,7 @@ static void look_at_memory(struct user *user, struct kaon_sandbox *sandbox)
         uint64_t found;
 
         memcpy(&found, (const char *)out.value.span.data + 8 * i, 8);
-        if (found != user->reference->found[i])
+        if (found != expected(user, sandbox)->found[i])
             note(user, &user->dirty, places[i]);
     }
 }
@@ -177,7 +206,7 @@ static void look_at_registers(struct user *user, struct kaon_sandbox *sandbox)
     memcpy(told, out.value.span.data, TOLD_SIZE);
     forget_emulated(told);
     for (unsigned i = 0; i < TOLD_SIZE; i++) {
-        if (told[i] == user->reference->told[i])
+        if (told[i] == expected(user, sandbox)->told[i])
             continue;
         snprintf(why, sizeof why, "byte %#x of what was told is %#x", i,
                  told[i]);
@@ -245,7 +274,8 @@ static void judge(const struct user *users, unsigned turns)
     assert_true(ends[KAON_DEADLINE] > 0 || turns < 100);
 }
 
-static void let_loose(struct kaon_domain *domain, unsigned uses)
+static void let_loose(struct kaon_domain *domain, unsigned resident,
+                      unsigned uses)
 {
     static struct user users[THREADS];
     struct reference reference;
@@ -259,7 +289,7 @@ static void let_loose(struct kaon_domain *domain, unsigned uses)
     learn(&reference);
     if (kaon_pool_create_from(
             &pool, reference.snapshot,
-            KAON_POOL_OPTS(.min = 2, .max = 6,
+            KAON_POOL_OPTS(.min = 2, .max = 6, .resident = resident,
                            .sandbox = KAON_SANDBOX_OPTS(.domain = domain)),
             &err))
         fail_msg("%s", err.text);
@@ -299,17 +329,24 @@ static void users_of_one_domain_see_nothing_of_each_other(void **state)
             &domain,
             KAON_DOMAIN_OPTS(.memory_bytes = isolation_memory(64 << 20)), &err))
         fail_msg("%s", err.text);
-    let_loose(domain, uses(USES / 2));
+    let_loose(domain, 0, uses(USES / 2));
     kaon_domain_destroy(domain);
 }
 
 static void users_of_domains_of_their_own_see_nothing_either(void **state)
 {
     (void)state;
-    let_loose(NULL, uses(USES / 2));
+    let_loose(NULL, 0, uses(USES / 2));
 }
 
-TESTS_NEED_KVM(TEST_ROW_LIMIT(25, 300,
-                              users_of_one_domain_see_nothing_of_each_other),
-               TEST_ROW_LIMIT(25, 300,
-                              users_of_domains_of_their_own_see_nothing_either))
+static void users_of_guests_that_wait_inside_see_nothing_either(void **state)
+{
+    (void)state;
+    let_loose(NULL, 2, uses(USES / 20));
+}
+
+TESTS_NEED_KVM(
+    TEST_ROW_LIMIT(25, 300, users_of_one_domain_see_nothing_of_each_other),
+    TEST_ROW_LIMIT(25, 300, users_of_domains_of_their_own_see_nothing_either),
+    TEST_ROW_LIMIT(25, 300,
+                   users_of_guests_that_wait_inside_see_nothing_either))

@@ -22,21 +22,19 @@ static void init(struct stacks *stacks)
 static void the_last_pushed_is_the_first_popped(void **state)
 {
     struct stacks stacks;
-    uint32_t left = 99;
 
     (void)state;
     init(&stacks);
-    assert_int_equal(kaon__stack_pop(&stacks.first, &left), KAON_STACK_NONE);
-    assert_int_equal(left, 99);
+    assert_int_equal(kaon__stack_pop(&stacks.first), KAON_STACK_NONE);
     for (uint32_t i = 0; i < NUMBERS; i++) {
         assert_true(kaon__stack_push(&stacks.first, i));
         assert_int_equal(kaon__stack_count(&stacks.first), i + 1);
     }
     for (uint32_t i = NUMBERS; i-- > 0;) {
-        assert_int_equal(kaon__stack_pop(&stacks.first, &left), i);
-        assert_int_equal(left, i);
+        assert_int_equal(kaon__stack_pop(&stacks.first), i);
+        assert_int_equal(kaon__stack_count(&stacks.first), i);
     }
-    assert_int_equal(kaon__stack_pop(&stacks.first, NULL), KAON_STACK_NONE);
+    assert_int_equal(kaon__stack_pop(&stacks.first), KAON_STACK_NONE);
     assert_int_equal(kaon__stack_count(&stacks.first), 0);
 }
 
@@ -52,8 +50,8 @@ static void the_largest_number_fits(void **state)
     assert_int_equal(kaon__stack_count(&stack), KAON_STACK_MAX);
     assert_false(kaon__stack_is_shut(&stack));
     for (uint32_t i = KAON_STACK_MAX; i-- > 0;)
-        assert_int_equal(kaon__stack_pop(&stack, NULL), i);
-    assert_int_equal(kaon__stack_pop(&stack, NULL), KAON_STACK_NONE);
+        assert_int_equal(kaon__stack_pop(&stack), i);
+    assert_int_equal(kaon__stack_pop(&stack), KAON_STACK_NONE);
 }
 
 static void a_shut_stack_takes_nothing_and_gives_all(void **state)
@@ -67,13 +65,13 @@ static void a_shut_stack_takes_nothing_and_gives_all(void **state)
     assert_true(kaon__stack_is_shut(&stacks.first));
     assert_false(kaon__stack_push(&stacks.first, 4));
     kaon__stack_push_shut(&stacks.first, 5);
-    assert_int_equal(kaon__stack_pop(&stacks.first, NULL), 5);
-    assert_int_equal(kaon__stack_pop(&stacks.first, NULL), 3);
-    assert_int_equal(kaon__stack_pop(&stacks.first, NULL), KAON_STACK_NONE);
+    assert_int_equal(kaon__stack_pop(&stacks.first), 5);
+    assert_int_equal(kaon__stack_pop(&stacks.first), 3);
+    assert_int_equal(kaon__stack_pop(&stacks.first), KAON_STACK_NONE);
     assert_true(kaon__stack_is_shut(&stacks.first));
     kaon__stack_open(&stacks.first);
     assert_true(kaon__stack_push(&stacks.first, 4));
-    assert_int_equal(kaon__stack_pop(&stacks.first, NULL), 4);
+    assert_int_equal(kaon__stack_pop(&stacks.first), 4);
 }
 
 /* ---- At once ----------------------------------------------------------- */
@@ -112,8 +110,8 @@ static void *wander(void *user)
     struct kaon_stack *a = &crowd->stacks.first, *b = &crowd->stacks.second;
 
     for (unsigned i = 0; i < TURNS; i++) {
-        uint32_t one = kaon__stack_pop(i % 3 ? a : b, NULL);
-        uint32_t two = kaon__stack_pop(a, NULL);
+        uint32_t one = kaon__stack_pop(i % 3 ? a : b);
+        uint32_t two = kaon__stack_pop(a);
 
         if (one != KAON_STACK_NONE)
             hold(crowd, one);
@@ -149,9 +147,9 @@ static void each_number_has_one_holder_at_a_time(void **state)
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(crowd.wrong, 0);
-    while (kaon__stack_pop(&crowd.stacks.first, NULL) != KAON_STACK_NONE)
+    while (kaon__stack_pop(&crowd.stacks.first) != KAON_STACK_NONE)
         left++;
-    while (kaon__stack_pop(&crowd.stacks.second, NULL) != KAON_STACK_NONE)
+    while (kaon__stack_pop(&crowd.stacks.second) != KAON_STACK_NONE)
         left++;
     assert_int_equal(left, 6);
     for (uint32_t i = 0; i < NUMBERS; i++)

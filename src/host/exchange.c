@@ -111,7 +111,7 @@ enum kaon_status kaon__exchange_move_out(struct kaon_call *call,
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < calls[i].count; k++, values++)
             if (must_move(call, &wire, &calls[i].args[k], later))
-                need += calls[i].args[k].span.size;
+                need += calls[i].args[k].span.size + 1; /* an empty one, too */
     if (!need)
         return KAON_OK;
     *moved = to = malloc(values * sizeof *to + need);

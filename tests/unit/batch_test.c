@@ -331,6 +331,27 @@ static void results_may_be_arguments_of_the_next_batch(void **state)
     }
 }
 
+/* Of an empty string there is a NUL that may be overwritten. */
+static void so_may_empty_ones(void **state)
+{
+    struct trial trial;
+
+    (void)state;
+    for (int together = 0; together < 2; together++) {
+        begin(&trial, together);
+        for (int i = 0; i < 40; i++)
+            add_echo(&trial, "");
+        for (int round = 0; round < 3; round++) {
+            make_all(&trial);
+            for (size_t i = 0; i < 40; i++) {
+                assert_text(&trial, i, "");
+                trial.args[i][0] = trial.outcomes[39 - i].value;
+            }
+        }
+        finish(&trial);
+    }
+}
+
 static void arguments_may_be_built_in_place(void **state)
 {
     struct kaon_error err;
@@ -801,6 +822,7 @@ TESTS(
     TEST(sixteen_calls_are_one_exit),
     TEST(results_of_all_calls_are_there_together),
     TEST(results_may_be_arguments_of_the_next_batch),
+    TEST(so_may_empty_ones),
     TEST(arguments_may_be_built_in_place),
     TEST(one_buffer_may_be_many_arguments),
     TEST(large_arguments_go_to_the_area),

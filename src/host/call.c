@@ -194,12 +194,13 @@ static enum kaon_status enter(struct kaon_call *call, bool first,
         .sp = call->memory->stack.high,
         .argument = call->memory->mailbox,
     };
-    bool fresh = sandbox->last_slot == call->slot;
+    bool fresh;
 
-    if (sandbox->resident)
+    if (sandbox->resident) /* its thread has what follows */
         return kaon__resident_run(sandbox->resident, exit, call->err);
     if (!first)
         return call->backend->vcpu_resume(call->slot->vcpu, exit, call->err);
+    fresh = sandbox->last_slot == call->slot;
     sandbox->last_slot = call->slot;
     return call->backend->vcpu_enter(call->slot->vcpu, call->memory->space,
                                      fresh, &entry, &sandbox->pointers, exit,
@@ -392,11 +393,11 @@ enum kaon_status kaon__call_check(struct kaon_call *call,
     return status ? status : check_values(call, args, count);
 }
 
-static enum kaon_status call_export(struct kaon_sandbox *sandbox,
-                                    struct kaon_outcome *out, uint32_t index,
-                                    const struct kaon_value *args, size_t count,
-                                    const struct kaon_call_opts *opts,
-                                    struct kaon_error *err)
+/* Inline, for handing seven arguments on takes longer than the rest of it. */
+__attribute__((always_inline)) static inline enum kaon_status
+call_export(struct kaon_sandbox *sandbox, struct kaon_outcome *out,
+            uint32_t index, const struct kaon_value *args, size_t count,
+            const struct kaon_call_opts *opts, struct kaon_error *err)
 {
     struct kaon_call call = kaon__call(sandbox, NULL, out, err);
     enum kaon_status status =

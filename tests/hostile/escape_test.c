@@ -341,7 +341,8 @@ static void the_witness_hears_of_parking_only(void **state)
     read_gate(&stage, &gate);
     for (size_t i = 0; i < gate.call_count; i++) {
         const uint64_t wrong[][3] = {
-            { 1, gate.one, 8 }, { 2, gate.one, 8 },     { -1u, gate.one, 8 },
+            { 1, gate.one, 8 }, { 2, gate.one, 8 },
+            { UINT32_MAX, gate.one, 8 },
             { 0, gate.one, 7 }, { 0, gate.one, 9 },     { 0, gate.one, 0 },
             { 0, CONTROL, 8 },  { 0, gate.one + 8, 8 }, { 0, gate.one - 8, 8 },
             { 0, 0, 8 },        { X32, gate.one, 8 },

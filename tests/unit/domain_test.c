@@ -366,7 +366,7 @@ static enum kaon_status writes(struct kaon_scripted_guest *guest,
 static struct kaon_sandbox *go_on(struct play *play,
                                   struct kaon_snapshot **snapshot)
 {
-    struct kaon_sandbox *made;
+    struct kaon_sandbox *made = NULL;
 
     play_call(play, KAON_RETURNED, "nothing", KAON_NO_ARGS);
     if (kaon_snapshot_take(snapshot, play->sandbox, &play->err) ||

@@ -163,8 +163,11 @@ static void *restore_in_turn(void *user)
     return NULL;
 }
 
-/* All pages of the guest's data count the same: the guest fails if not. Each
- * snapshot is of another count, in pages that sandboxes share at first. */
+/*
+ * All pages of the guest's data count the same: the guest fails if not. Each
+ * snapshot is of another count, and the sandbox only reads: it owns none of
+ * the pages, so that each restore gives it another memory.
+ */
 static void a_call_runs_in_one_state_whoever_restores_beside_it(void **state)
 {
     struct kaon_domain *domain = make_domain(4);
@@ -192,7 +195,7 @@ static void a_call_runs_in_one_state_whoever_restores_beside_it(void **state)
          i++) {
         struct kaon_outcome out;
         enum kaon_status status =
-            kaon_call(sandbox, &out, "step_all", KAON_NO_ARGS, NULL, &err);
+            kaon_call(sandbox, &out, "read_all", KAON_NO_ARGS, NULL, &err);
 
         assert_true(status == KAON_OK || status == KAON_EBUSY);
         if (status == KAON_OK)

@@ -47,6 +47,16 @@ static uint64_t step_all(void)
 }
 KAON_EXPORT(step_all, u64);
 
+/* Each page's first word, which must be the same in all. Writes nothing. */
+static uint64_t read_all(void)
+{
+    for (uint32_t page = 1; page < PAGES; page++)
+        if (table[page][0] != table[0][0])
+            kaon_fail((int32_t)page, "a page has another count");
+    return table[0][0];
+}
+KAON_EXPORT(read_all, u64);
+
 /* Whole pages of heap, given back at the end; how many could be had. */
 static uint32_t touch_heap(uint32_t pages)
 {

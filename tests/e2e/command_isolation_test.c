@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "support/directory.h"
 #include "support/isolation.h"
 
 #define GREETING "Hello, World! I am executing inside of a VM :)\n46\n"
@@ -157,6 +158,38 @@ static void with_a_hypervisor_the_best_is_a_vm(void **state)
     assert_string_equal(ran.err, "");
 }
 
+static void snapshots_fall_back_likewise(void **state)
+{
+    char root[PATH_SIZE], layout[PATH_SIZE + 8];
+    struct ran saved, ran, refused;
+
+    (void)state;
+    need_processes();
+    if (isolation_is_process())
+        harness_skip("on processes there is nothing to choose");
+    directory_make(root);
+    snprintf(layout, sizeof layout, "%s/layout", root);
+    if (!run_where(&saved, without_kvm,
+                   (const char *const[]){ "snapshot", "save",
+                                          harness_guest("memory"), layout,
+                                          "write_page", "3", "77", NULL })) {
+        directory_remove(root);
+        harness_skip("this process may not make such a world");
+    }
+    WHERE(&ran, without_kvm, "snapshot", "run", layout, "read_page", "3");
+    WHERE(&refused, without_kvm, "snapshot", "run", "--isolation=vm", layout,
+          "read_page", "3");
+    directory_remove(root);
+    assert_int_equal(saved.status, 0);
+    assert_one_line(saved.err);
+    assert_has(saved.err, "kaon snapshot save: the guest runs in a process");
+    assert_string_equal(ran.out, "77\n");
+    assert_one_line(ran.err);
+    assert_has(ran.err, "kaon snapshot run: the guest runs in a process");
+    assert_int_equal(refused.status, 1);
+    assert_has(refused.err, "there is no /dev/kvm");
+}
+
 /* A shortage passes; a wall that it lowers would be lower for good. */
 static void a_shortage_of_descriptors_is_no_reason_to_fall_back(void **state)
 {
@@ -231,6 +264,7 @@ TESTS(
     TEST_ROW(27, who_wants_a_vm_gets_no_less),
     TEST(who_asks_for_a_process_is_told_nothing),
     TEST(with_a_hypervisor_the_best_is_a_vm),
+    TEST(snapshots_fall_back_likewise),
     TEST(a_shortage_of_descriptors_is_no_reason_to_fall_back),
     TEST(what_isolation_takes_is_told),
     TEST_ROW(27, the_doctor_explains_both_ways),

@@ -251,21 +251,42 @@ static bool conflicts(const struct kaon_memory *memory,
            !kaon__memory_owns(memory, address);
 }
 
-/* The next page from *address on, of all that either snapshot has, that
- * conflicts; false if none does. */
+/* From an address on: pages that two snapshots certainly have in common. One
+ * taken of a sandbox that came from the other shares most of its runs. */
+static uint64_t shared_pages(const struct kaon_snapshot *a,
+                             const struct kaon_snapshot *b, uint64_t address)
+{
+    uint64_t of_a = kaon__snapshot_reach(a, address);
+    uint64_t of_b = kaon__snapshot_reach(b, address);
+
+    if (kaon__snapshot_page(a, address) != kaon__snapshot_page(b, address))
+        return 0;
+    return of_a < of_b ? of_a : of_b;
+}
+
+/* The next page from *address on, of all that `pages` has, that conflicts;
+ * false if none does. */
 static bool next_conflict(const struct kaon_memory *memory,
                           const struct kaon_snapshot *snapshot,
                           const struct kaon_snapshot *pages, uint64_t *address)
 {
+    const struct kaon_snapshot *seen = memory->view->snapshot;
+
     for (uint32_t i = 0; pages && i < pages->run_count; i++) {
         const struct kaon_run *run = &pages->runs[i];
         uint64_t end = run->address + run->pages * KAON_PAGE_SIZE;
 
         if (*address < run->address)
             *address = run->address;
-        for (; *address < end; *address += KAON_PAGE_SIZE)
-            if (conflicts(memory, snapshot, *address))
+        while (*address < end) {
+            uint64_t left = (end - *address) / KAON_PAGE_SIZE;
+            uint64_t shared = shared_pages(seen, snapshot, *address);
+
+            if (shared == 0 && conflicts(memory, snapshot, *address))
                 return true;
+            shared = shared ? shared : 1;
+            *address += (shared < left ? shared : left) * KAON_PAGE_SIZE;
+        }
     }
     return false;
 }

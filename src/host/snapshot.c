@@ -70,17 +70,30 @@ static uint32_t first_above(const struct kaon_snapshot *snapshot,
 const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
                                          uint64_t address)
 {
+    uint32_t index = snapshot ? first_above(snapshot, address) : 0;
     const struct kaon_run *run;
-    uint32_t index;
 
-    if (!snapshot)
+    if (!snapshot || index == snapshot->run_count)
         return NULL;
-    index = first_above(snapshot, address);
     run = &snapshot->runs[index];
-    if (index == snapshot->run_count || run->address > address)
+    if (run->address > address)
         return NULL;
     return snapshot->layers[run->layer]->memory + run->offset +
            (address - run->address);
+}
+
+uint64_t kaon__snapshot_reach(const struct kaon_snapshot *snapshot,
+                              uint64_t address)
+{
+    uint32_t index = snapshot ? first_above(snapshot, address) : 0;
+    const struct kaon_run *run;
+
+    if (!snapshot || index == snapshot->run_count)
+        return UINT64_MAX;
+    run = &snapshot->runs[index];
+    if (run->address > address)
+        return (run->address - address) / KAON_PAGE_SIZE;
+    return run->pages - (address - run->address) / KAON_PAGE_SIZE;
 }
 
 /* The layer that content lies in, if that is a file. */

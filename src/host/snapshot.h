@@ -66,6 +66,11 @@ bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
                           const unsigned char *content,
                           const unsigned char *page);
 
+/* How many pages from there on are as that one: next to it in one run, or in
+ * none. */
+uint64_t kaon__snapshot_reach(const struct kaon_snapshot *snapshot,
+                              uint64_t address);
+
 /* How many pages its runs have. */
 uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot);
 

@@ -132,6 +132,36 @@ static void there_and_back(const struct kaon_wire *wire,
         check(same(&values[i], &got[i]));
 }
 
+/* The same with copies of all, between two places of a page, twice. */
+static void there_and_back_below(const struct kaon_wire *wire, uint32_t low,
+                                 const struct kaon_value *values,
+                                 uint32_t count)
+{
+    struct kaon_value got[VALUES];
+    struct kaon_frame frame = { 0 };
+    uint32_t high = KAON_MAILBOX_SIZE;
+
+    memset(wire->page, 0xa5, KAON_MAILBOX_SIZE);
+    for (int round = 0; round < 2; round++) {
+        enum kaon_wire_status status =
+            kaon_wire_put_below(wire, low, high, values, count, &frame);
+
+        for (uint32_t i = 0; i < low; i++)
+            check(wire->page[i] == 0xa5);
+        if (status) {
+            check((status == KAON_WIRE_BAD_TYPE) == !sendable(values, count));
+            check(status == KAON_WIRE_BAD_TYPE ||
+                  kaon_wire_size(values, count) + 15 > high - low);
+            return;
+        }
+        check(kaon_wire_get(wire, &frame, got, VALUES) == KAON_WIRE_OK);
+        for (uint32_t i = 0; i < count; i++)
+            check(same(&values[i], &got[i]));
+        check(!count || (frame.slots >= low && frame.slots < high));
+        high = count ? frame.slots : high;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = { data, size };
@@ -147,8 +177,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     wire.area = wire.area_size ? calloc(1, wire.area_size) : NULL;
     while (in.size && count < VALUES)
         values[count++] = take_value(&in);
-    if (wire.page && (wire.area || !wire.area_size))
+    if (wire.page && (wire.area || !wire.area_size)) {
         there_and_back(&wire, free_space, values, count);
+        there_and_back_below(&wire, free_space.page, values, count);
+    }
     free(wire.page);
     free(wire.area);
     return 0;

@@ -524,6 +524,148 @@ static void the_size_is_never_less_than_what_is_taken(void **state)
     wire_destroy(&wire);
 }
 
+/* ---- Behind one another, downwards ------------------------------------- */
+
+static void copies_go_below_what_is_taken(void **state)
+{
+    struct kaon_wire wire = wire_create(AREA_SIZE);
+    const struct kaon_value values[] = { kaon_string("text"), kaon_i32(-7),
+                                         kaon_bytes("\0b", 2) };
+    struct kaon_frame frame = { .kind = 77, .free_page = 1, .free_area = 2 };
+    uint32_t high = AREA + 4096, taken = 0;
+    struct kaon_value got[3];
+
+    (void)state;
+    /* 3 slots, "text" and its NUL, then at 64 two bytes: 80 in all. */
+    while (kaon_wire_put_below(&wire, AREA + 1024, high, values, 3, &frame) ==
+           KAON_WIRE_OK) {
+        assert_int_equal(frame.slots, high - 80);
+        assert_int_equal(kaon_wire_get(&wire, &frame, got, 3), KAON_WIRE_OK);
+        assert_string_equal(got[0].span.data, "text");
+        assert_int_equal(got[1].i32, -7);
+        assert_memory_equal(got[2].span.data, "\0b", 2);
+        high = frame.slots;
+        taken++;
+    }
+    assert_int_equal(taken, 3072 / 80);
+    assert_int_equal(frame.kind, 77);
+    assert_int_equal(frame.free_page, 1);
+    assert_int_equal(frame.free_area, 2);
+    assert_int_equal(*at(&wire, AREA + 4096), 0x5a);
+    assert_int_equal(*at(&wire, AREA + 1023), 0x5a);
+    wire_destroy(&wire);
+}
+
+/* What lies in the exchange may be changed by whoever goes on. */
+static void copies_are_made_of_what_is_in_the_exchange_too(void **state)
+{
+    struct kaon_wire wire = wire_create(AREA_SIZE);
+    struct kaon_value value, got;
+    struct kaon_frame frame = { 0 };
+
+    (void)state;
+    memcpy(at(&wire, 512), "in place", 9);
+    value = kaon_string((const char *)at(&wire, 512));
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 2048, &value, 1, &frame),
+                     KAON_WIRE_OK);
+    memset(at(&wire, 512), 'x', 9);
+    assert_int_equal(kaon_wire_get(&wire, &frame, &got, 1), KAON_WIRE_OK);
+    assert_string_equal(got.span.data, "in place");
+    wire_destroy(&wire);
+}
+
+static void what_cannot_go_below_is_refused(void **state)
+{
+    struct kaon_wire wire = wire_create(AREA_SIZE);
+    struct kaon_value values[KAON_PARAMS_MAX + 2] = { kaon_string("text") };
+    struct kaon_frame frame = { 0 };
+
+    (void)state;
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 1024, values, 0, &frame),
+                     KAON_WIRE_OK);
+    assert_int_equal(frame.slots, 0);
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 1055, values, 1, &frame),
+                     KAON_WIRE_TOO_LARGE);
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 1008, values, 1, &frame),
+                     KAON_WIRE_TOO_LARGE);
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 1056, values, 1, &frame),
+                     KAON_WIRE_OK);
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 4096, values, 2, &frame),
+                     KAON_WIRE_BAD_TYPE);
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 4096, values,
+                                         KAON_PARAMS_MAX + 2, &frame),
+                     KAON_WIRE_BAD_COUNT);
+    values[0].span.size = SIZE_MAX;
+    assert_int_equal(kaon_wire_put_below(&wire, 1024, 4096, values, 1, &frame),
+                     KAON_WIRE_TOO_LARGE);
+    wire_destroy(&wire);
+}
+
+/* ---- Arrays of frames -------------------------------------------------- */
+
+static void an_array_of_frames_is_written_and_read(void **state)
+{
+    struct kaon_wire wire = wire_create(AREA_SIZE);
+    struct kaon_frame array = { .kind = KAON_FRAME_BATCH }, frame;
+    static const uint32_t counts[] = { 1, 120, 121, AREA_SIZE / 32 };
+
+    (void)state;
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        assert_int_equal(kaon_wire_put_frames(&wire, kaon_wire_all_free(),
+                                              counts[k], &array),
+                         KAON_WIRE_OK);
+        assert_int_equal(array.slots,
+                         counts[k] <= 120 ? KAON_MAILBOX_FREE : AREA);
+        assert_int_equal(array.count, counts[k]);
+        assert_int_equal(
+            kaon_wire_check_frames(&wire, array.slots, array.count),
+            KAON_WIRE_OK);
+        for (uint32_t i = 0; i < counts[k]; i++)
+            kaon_wire_write_frame(
+                &wire, array.slots, i,
+                &(struct kaon_frame){ 1, i, 3, -4, 5, 6, 7, 8 });
+        for (uint32_t i = 0; i < counts[k]; i++) {
+            kaon_wire_read_frame(&wire, array.slots, i, &frame);
+            assert_memory_equal(
+                &frame, (&(struct kaon_frame){ 1, i, 3, -4, 5, 6, 7, 8 }),
+                sizeof frame);
+        }
+    }
+    assert_int_equal(kaon_wire_put_frames(&wire, kaon_wire_all_free(),
+                                          AREA_SIZE / 32 + 1, &array),
+                     KAON_WIRE_TOO_LARGE);
+    assert_int_equal(
+        kaon_wire_put_frames(&wire, kaon_wire_all_free(), UINT32_MAX, &array),
+        KAON_WIRE_TOO_LARGE);
+    wire_destroy(&wire);
+}
+
+static void an_array_of_frames_lies_in_one_piece(void **state)
+{
+    static const struct {
+        uint32_t frames, count;
+    } bad[] = {
+        { 0, 1 },
+        { 240, 1 },
+        { 264, 1 },
+        { KAON_MAILBOX_SIZE - 16, 1 },
+        { KAON_MAILBOX_FREE, 121 },
+        { AREA, AREA_SIZE / 32 + 1 },
+        { AREA + AREA_SIZE, 1 },
+        { 0xfffffff0, 1 },
+        { 0xfffffff0, UINT32_MAX },
+        { AREA, UINT32_MAX },
+    };
+    struct kaon_wire wire = wire_create(AREA_SIZE);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(
+            kaon_wire_check_frames(&wire, bad[i].frames, bad[i].count),
+            KAON_WIRE_BAD_OFFSET);
+    wire_destroy(&wire);
+}
+
 static void each_status_has_its_reason(void **state)
 {
     (void)state;
@@ -554,5 +696,10 @@ TESTS(
     TEST(an_exchange_may_have_no_area),
     TEST(an_offer_is_clipped_to_the_exchange),
     TEST(the_size_is_never_less_than_what_is_taken),
+    TEST(copies_go_below_what_is_taken),
+    TEST(copies_are_made_of_what_is_in_the_exchange_too),
+    TEST(what_cannot_go_below_is_refused),
+    TEST(an_array_of_frames_is_written_and_read),
+    TEST(an_array_of_frames_lies_in_one_piece),
     TEST(each_status_has_its_reason),
 )

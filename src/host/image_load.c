@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "host/error.h"
+#include "host/memory_file.h"
 #include "host/signature.h"
 
 static enum kaon_status out_of_memory(const struct kaon_elf *elf)
@@ -83,15 +84,17 @@ static enum kaon_status load_memory(struct kaon_image *image,
     int fd = memfd_create("kaon-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     void *memory = MAP_FAILED;
 
-    if (fd >= 0 && ftruncate(fd, (off_t)elf->memory_size) == 0)
+    if (fd >= 0 && kaon__memory_file_may_have(elf->memory_size) &&
+        ftruncate(fd, (off_t)elf->memory_size) == 0)
         memory = mmap(NULL, elf->memory_size, PROT_READ | PROT_WRITE,
                       MAP_SHARED, fd, 0);
     image->memory_fd = fd;
     if (memory == MAP_FAILED)
         return kaon__fail_errno(
             elf->err, KAON_ENOMEM,
-            "cannot map %" PRIu64 " KiB for the image of %.64s: %s",
-            elf->memory_size >> 10, elf->name, strerror(errno));
+            "cannot map %" PRIu64 " KiB for the image of %.64s: %s%s",
+            elf->memory_size >> 10, elf->name, strerror(errno),
+            errno == EFBIG ? "; raise `ulimit -f`" : "");
     image->memory = memory;
     image->memory_size = elf->memory_size;
     copy_segments(image, elf);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "host/error.h"
+#include "host/memory_file.h"
 
 static enum kaon_status fail(struct kaon_error *err, const char *what)
 {
@@ -17,6 +18,10 @@ static enum kaon_status fail(struct kaon_error *err, const char *what)
         return kaon__fail_errno(err, KAON_EBACKEND,
                                 "out of file descriptors: a snapshot takes 1; "
                                 "raise `ulimit -n`");
+    if (errno == EFBIG)
+        return kaon__fail_errno(err, KAON_ENOMEM,
+                                "a snapshot is a file in memory, larger than "
+                                "files may be here: raise `ulimit -f`");
     return kaon__fail_errno(err, KAON_ENOMEM,
                             "out of memory for a snapshot (%s)", what);
 }
@@ -29,7 +34,8 @@ static enum kaon_status make_memory(struct kaon_layer *layer,
     layer->fd = memfd_create("kaon-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (layer->fd < 0)
         return fail(err, "memfd_create");
-    if (ftruncate(layer->fd, (off_t)layer->size) != 0)
+    if (!kaon__memory_file_may_have(layer->size) ||
+        ftruncate(layer->fd, (off_t)layer->size) != 0)
         return fail(err, "ftruncate");
     memory = mmap(NULL, layer->size, PROT_READ | PROT_WRITE, MAP_SHARED,
                   layer->fd, 0);

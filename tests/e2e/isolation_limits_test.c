@@ -162,13 +162,24 @@ static int with_little_address_space(void *user)
 /* The kernel's answer to a file that is too large is a signal, that ends. */
 static int with_small_files(void *user)
 {
-    const struct rlimit limit = { 65536, 65536 };
-    struct kaon_sandbox *sandbox;
+    const struct rlimit limit = { 4096, 4096 };
+    struct kaon_snapshot *snapshot;
+    struct kaon_sandbox *sandbox, *other;
     struct kaon_error err = { 0 };
+    struct kaon_image *image;
 
+    CHILD_CHECK(isolated_create(&sandbox, user, &err) == KAON_OK);
+    CHILD_CHECK(isolated_adds(sandbox));
     CHILD_CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-    CHILD_CHECK(isolated_create(&sandbox, user, &err) == KAON_EBACKEND);
+    CHILD_CHECK(isolated_create(&other, user, &err) == KAON_EBACKEND);
     CHILD_CHECK(strstr(err.text, "ulimit -f"));
+    CHILD_CHECK(kaon_snapshot_take(&snapshot, sandbox, &err) == KAON_ENOMEM);
+    CHILD_CHECK(strstr(err.text, "ulimit -f"));
+    CHILD_CHECK(isolated_adds(sandbox));
+    CHILD_CHECK(kaon_image_open(&image, harness_guest("echo"), &err) ==
+                KAON_ENOMEM);
+    CHILD_CHECK(strstr(err.text, "ulimit -f"));
+    kaon_sandbox_destroy(sandbox);
     return 0;
 }
 

@@ -4,8 +4,8 @@
  * with the host.
  *
  * Owns the memfd that is the arena, and the gate page in it; counts as a user
- * of the zygote. Borrows the files of what is attached. In a child of fork() it owns
- * nothing: what is the parent's is left alone.
+ * of the zygote. Borrows the files of what is attached. In a child of fork() it
+ * owns nothing: what is the parent's is left alone.
  */
 #include "backend/process/inside.h"
 
@@ -16,13 +16,13 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backend/process/filter.h"
 #include "backend/process/launch.h"
 #include "gate/gate.h"
 #include "host/error.h"
+#include "host/memory_file.h"
 
 #define ATTACH_ALIGN (UINT64_C(1) << 30)
 
@@ -51,19 +51,15 @@ static enum kaon_status make_gate(struct process_machine *m,
     return KAON_OK;
 }
 
-/* Beyond the limit, the kernel would end the program by SIGXFSZ. */
 static enum kaon_status check_file_limit(uint64_t size, struct kaon_error *err)
 {
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= size)
+    if (kaon__memory_file_may_have(size))
         return KAON_OK;
-    return kaon__fail(err, KAON_EBACKEND,
-                      "a domain's memory is a file in memory, of %llu MiB, and "
-                      "files may have %llu KiB here: raise `ulimit -f`, or "
-                      "lower memory_bytes or heap_bytes",
-                      (unsigned long long)size >> 20,
-                      (unsigned long long)limit.rlim_cur >> 10);
+    return kaon__fail_errno(err, KAON_EBACKEND,
+                            "a domain's memory is a file in memory, of %llu "
+                            "MiB, and files may not be as large here: raise "
+                            "`ulimit -f`, or lower memory_bytes or heap_bytes",
+                            (unsigned long long)size >> 20);
 }
 
 static void *reserve(int memfd, uint64_t size)

@@ -140,8 +140,10 @@ void kaon__process_end(struct process_space *space);
 
 bool kaon__process_is_gone(const struct process_space *space);
 
-/* Sleeps until it may be the host's turn, or it is time to look around. */
-void kaon__process_sleep(struct process_space *space);
+/* Sleeps until it may be the host's turn, or it is time to look around, as
+ * whether the process still lives. */
+void kaon__process_sleep(struct process_space *space, long nanoseconds);
+#define LOOK_NS 20000000
 
 /* Wakes who sleeps on the turn, on whichever side. */
 void kaon__process_wake(struct process_space *space);

@@ -6,8 +6,8 @@
  * something is a system call, since the filter lets each be made in one place
  * of the gate only. So there is one just for that: it adds to an eventfd, the
  * *witness*, that none but the process and the host have. The host empties the
- * witness, asks the gate to park (KAON_TURN_PARK), and waits until the witness
- * says that the call was made since.
+ * witness, asks the gate to park (KAON_TURN_PARK), waits for its turn, and asks
+ * the witness whether the call was made since.
  *
  * From that call on the process executes nothing but the gate, whatever its
  * registers and the control page hold. It has one thread. What comes after the
@@ -27,15 +27,14 @@
  */
 #include "backend/process/inside.h"
 
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/process/launch.h"
 
 /* Who waits as it should answers in a microsecond, if it has a CPU. */
-#define PARK_LOOKS 64
-#define PARK_MS 2
+#define PARK_SLEEPS 4
+#define PARK_SLEEP_NS 500000
 
 /* Turns to park in: one to meet each trap that may be in the way. */
 #define PARK_TURNS 4
@@ -48,16 +47,15 @@ static bool ask_witness(const struct process_space *space)
     return read(space->witness, &calls, sizeof calls) == sizeof calls;
 }
 
-static bool parks(struct process_space *space)
+/* The call comes before the turn: who gave the turn without it did not park. */
+static bool parks(struct process_space *space, uint32_t looks)
 {
-    struct pollfd poll_for = { .fd = space->witness, .events = POLLIN };
-
     ask_witness(space);
     kaon__process_give_turn(space, KAON_TURN_PARK);
-    for (int look = 0; look < PARK_LOOKS; look++)
-        if (ask_witness(space))
-            return true;
-    poll(&poll_for, 1, PARK_MS);
+    for (uint32_t i = 0; i < looks && !kaon__process_my_turn(space); i++)
+        __builtin_ia32_pause();
+    for (int i = 0; i < PARK_SLEEPS && !kaon__process_my_turn(space); i++)
+        kaon__process_sleep(space, PARK_SLEEP_NS);
     return ask_witness(space);
 }
 
@@ -70,9 +68,9 @@ bool kaon__process_space_park(struct kaon_machine *machine,
     if (!kaon__process_is_mine(m))
         return false;
     if (!atomic_load(&space->killed)) {
-        if (!space->parked)
-            space->parked = parks(space);
-        if (space->parked && !kaon__process_is_gone(space))
+        space->parked = space->parked ? !kaon__process_is_gone(space)
+                                      : parks(space, m->spin);
+        if (space->parked)
             return true;
     }
     kaon__process_end(space);

@@ -148,7 +148,7 @@ static enum kaon_status await_ready(struct process_space *space,
             break;
         if (gone || look == READY_LOOKS)
             return fail_ready(space, gone, err);
-        kaon__process_sleep(space);
+        kaon__process_sleep(space, LOOK_NS);
     }
     return KAON_OK;
 }
@@ -162,8 +162,8 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
 
     kaon__process_end(space);
     kaon__process_scrub(m, space);
-    *space->control = (struct kaon_control){ .turn = KAON_TURN_GUEST,
-                                             .spin = space->spin };
+    *space->control =
+        (struct kaon_control){ .turn = KAON_TURN_GUEST, .spin = space->spin };
     if (!fill_request(m, &request, space))
         return kaon__fail(err, KAON_EBACKEND,
                           "the image has too many segments for a process: "

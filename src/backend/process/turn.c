@@ -15,9 +15,6 @@
 #include <unistd.h>
 #include <linux/futex.h>
 
-/* A sleeping host looks now and then whether the process still lives. */
-#define LOOK_NS 20000000
-
 /* So does one that looks for its turn for long: after a millisecond or so. */
 #define LOOKS_AROUND 65536
 
@@ -28,9 +25,9 @@ bool kaon__process_is_gone(const struct process_space *space)
     return poll(&poll_for, 1, 0) > 0;
 }
 
-void kaon__process_sleep(struct process_space *space)
+void kaon__process_sleep(struct process_space *space, long nanoseconds)
 {
-    const struct timespec look = { .tv_nsec = LOOK_NS };
+    const struct timespec look = { .tv_nsec = nanoseconds };
     uint32_t turn;
 
     __atomic_exchange_n(&space->control->host_sleeps, 1, __ATOMIC_SEQ_CST);
@@ -82,7 +79,7 @@ bool kaon__process_await_turn(struct process_space *space,
     }
     *slept = true;
     while (!atomic_load(kicked)) {
-        kaon__process_sleep(space);
+        kaon__process_sleep(space, LOOK_NS);
         if (kaon__process_my_turn(space))
             return true;
         if (kaon__process_is_gone(space))

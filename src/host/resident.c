@@ -62,6 +62,7 @@ struct kaon_resident {
     enum kaon_status status; /* of entering the guest; error says more */
     struct kaon_error error;
     bool pending; /* an exit that nobody has looked at */
+    bool fresh;   /* entered anew, on the vCPU that ran it last */
 
     /* Of who has the sandbox. */
     bool entered; /* since it was paused */
@@ -122,12 +123,10 @@ static enum kaon_status enter(struct kaon_resident *resident)
         .sp = sandbox->memory->stack.high,
         .argument = sandbox->memory->mailbox,
     };
-    bool fresh = sandbox->last_slot == slot;
 
-    sandbox->last_slot = slot;
     return backend_of(resident)->vcpu_enter(
-        slot->vcpu, sandbox->memory->space, fresh, &entry, &sandbox->pointers,
-        &resident->exit, &resident->error);
+        slot->vcpu, sandbox->memory->space, resident->fresh, &entry,
+        &sandbox->pointers, &resident->exit, &resident->error);
 }
 
 static void *runner(void *user)
@@ -282,6 +281,8 @@ void kaon__resident_go(struct kaon_sandbox *sandbox)
     kaon__memory_gate_open(sandbox->memory, sandbox->image->entry,
                            resident->looks);
     machine->backend->vcpu_unkick(resident->slot->vcpu);
+    resident->fresh = sandbox->last_slot == resident->slot;
+    sandbox->last_slot = resident->slot;
     resident->entered = resident->my_turn = true;
     set_job(resident, ENTER);
 }

@@ -412,10 +412,15 @@ void kaon__scripted_leave(struct kaon_exit *exit)
     exit->kind = KAON_EXIT_GATE;
 }
 
+bool kaon__scripted_kicked(const struct kaon_scripted_guest *guest)
+{
+    return atomic_load(&guest->vcpu->kicked);
+}
+
 void kaon__scripted_spin(const struct kaon_scripted_guest *guest,
                          struct kaon_exit *exit)
 {
-    while (!atomic_load(&guest->vcpu->kicked))
+    while (!kaon__scripted_kicked(guest))
         sched_yield();
     exit->kind = KAON_EXIT_KICKED;
 }

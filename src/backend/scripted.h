@@ -51,6 +51,9 @@ void kaon__scripted_fault(struct kaon_exit *exit, uint64_t address,
                           enum kaon_access access);
 void kaon__scripted_leave(struct kaon_exit *exit);
 
+/* Did somebody kick the guest? A player that waits may look. */
+bool kaon__scripted_kicked(const struct kaon_scripted_guest *guest);
+
 /* Runs until somebody kicks the guest, and fills that exit. */
 void kaon__scripted_spin(const struct kaon_scripted_guest *guest,
                          struct kaon_exit *exit);

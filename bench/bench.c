@@ -144,10 +144,10 @@ const struct command command_bench = {
     .name = "bench",
     .operands = "",
     .summary = "measure this machine, against a bare floor",
-    .about = "Measures calls, new sandboxes, memory and computing, in turns "
-             "with the bare\n"
-             "minimum that the machine allows, and prints medians. Takes less "
-             "than a\n"
+    .about = "Measures calls, restores, new sandboxes, memory and computing, "
+             "in turns with\n"
+             "the bare minimum that the machine allows, and prints medians. "
+             "Takes about a\n"
              "minute. Only the ratios mean something on another machine.\n",
     .run = bench_main,
 };

@@ -123,7 +123,7 @@ enter:
  * Whatever the guest was doing is over. The system call proves to the host that
  * the process is here (backend/process/park.c); from it on, nothing leads out
  * but a turn that the host gives after it. Then what entering does not set is
- * set: the stack, the flags, the selectors.
+ * set: the stack, the flags, the selectors; and the word that only we write.
  */
 park:
         mov     $KAON_PROCESS_WITNESS, %edi
@@ -142,6 +142,7 @@ kaon__gate_process_parked:
         mov     %eax, %es
         mov     %eax, %fs
         mov     %eax, %gs
+        movl    $0, AT(CONTROL_GUEST_SLEEPS)
         movl    $KAON_REASON_PARKED, AT(CONTROL_REASON)
         jmp     5f
 

@@ -89,6 +89,9 @@ park_leaves_things:
         movq    $0x5ec3e7, TAIL
         movq    $0x5ec3e7, DEEP
         movl    $1, CONTROL(CONTROL_CODE)
+        movl    $5, CONTROL(CONTROL_SPIN)
+        movl    $1, CONTROL(CONTROL_HOST_SLEEPS)
+        movl    $1, CONTROL(CONTROL_GUEST_SLEEPS)
         mov     %ss, %eax
         mov     %eax, %ds
         mov     %eax, %es

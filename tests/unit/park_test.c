@@ -291,6 +291,27 @@ static void a_guest_that_parks_with_a_trap_to_come_is_parked(void **state)
     stage_close(&stage);
 }
 
+/* How long a guest waits before it sleeps is the host's to say. */
+static void what_the_last_use_wrote_of_waiting_is_forgotten(void **state)
+{
+    const struct kaon_control *control;
+    struct process_space *space;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    space = space_of(stage.space);
+    control = space->control;
+    assert_leaves(&stage, park_leaves_things);
+    assert_int_equal(control->spin, 5);
+    assert_int_not_equal(space->spin, 5);
+    park_alive(&stage, park_leaves_things);
+    assert_leaves(&stage, park_waits);
+    assert_int_equal(control->spin, space->spin);
+    assert_int_equal(control->host_sleeps, 0);
+    stage_close(&stage);
+}
+
 static void nothing_of_the_last_use_is_seen_after_parking(void **state)
 {
     struct stage stage;
@@ -505,6 +526,7 @@ TESTS(
     TEST(a_guest_that_sleeps_with_a_trap_to_come_is_no_trouble),
     TEST(a_trap_to_come_is_met_by_a_plain_entry),
     TEST(a_guest_that_parks_with_a_trap_to_come_is_parked),
+    TEST(what_the_last_use_wrote_of_waiting_is_forgotten),
     TEST(nothing_of_the_last_use_is_seen_after_parking),
     TEST(nothing_of_the_last_use_is_seen_in_another_process),
     TEST(what_the_last_use_left_is_seen_without_parking),

@@ -114,6 +114,8 @@ bool kaon__process_unpark(struct process_machine *m,
             return false;
         if (space->control->reason == KAON_REASON_PARKED) {
             kaon__process_scrub(m, space);
+            space->control->spin = space->spin;
+            space->control->host_sleeps = 0;
             space->parked = false;
             return true;
         }

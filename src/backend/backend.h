@@ -75,6 +75,10 @@ struct kaon_exit {
     bool crossed; /* in memory alone, as a resident guest's do: uncounted */
 };
 
+/* The reason of a MEMORY exit. */
+#define KAON_NO_HOST_PAGE \
+    "the host has no page behind what it touched (was a mapped file cut?)"
+
 struct kaon_machine {
     const struct kaon_backend *backend;
     struct kaon_arena *arena;
@@ -85,6 +89,15 @@ struct kaon_machine_config {
     bool shared;           /* many sandboxes are to come, or one and no more */
     uint32_t vcpus_max;
     int kick_signal;
+};
+
+/* Memory of the host that spaces may show: whole pages. */
+struct kaon_host_memory {
+    void *at;        /* where the host has it */
+    int fd;          /* of the file that it maps, */
+    uint64_t offset; /* from there on */
+    uint64_t size;
+    bool writable;
 };
 
 struct kaon_vcpu;
@@ -111,13 +124,11 @@ struct kaon_backend {
     enum kaon_status (*machine_check)(struct kaon_machine *machine,
                                       struct kaon_error *err);
 
-    /* Makes host memory (page-aligned; fd is of the file that it maps) known
-     * to spaces, to read or to write too, from physical address *physical on.
+    /* Makes host memory known to spaces, from physical address *physical on.
      * It must stay until it is detached, or the machine is destroyed. Safe
      * while guests run. */
     enum kaon_status (*machine_attach)(struct kaon_machine *machine,
-                                       const void *memory, int fd,
-                                       uint64_t size, bool writable,
+                                       const struct kaon_host_memory *memory,
                                        uint64_t *physical,
                                        struct kaon_error *err);
 

@@ -432,11 +432,12 @@ static void spare_attachment(struct kvm_machine *m,
 }
 
 /* The lock is held. */
-static enum kaon_status attach(struct kvm_machine *m, const void *memory,
-                               uint64_t size, uint32_t flags,
+static enum kaon_status attach(struct kvm_machine *m,
+                               const struct kaon_host_memory *memory,
                                uint64_t *physical, struct kaon_error *err)
 {
-    uint64_t room = (size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
+    uint32_t flags = memory->writable ? 0 : KVM_MEM_READONLY;
+    uint64_t room = (memory->size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
     struct attachment **at = find_room(m, room, physical);
     struct attachment *attachment;
 
@@ -445,12 +446,13 @@ static enum kaon_status attach(struct kvm_machine *m, const void *memory,
         return kaon__fail(err, KAON_ENOMEM,
                           "the domain's VM has no place for %llu MiB more: its "
                           "CPU addresses %llu GiB",
-                          (unsigned long long)size >> 20,
+                          (unsigned long long)room >> 20,
                           (unsigned long long)facts.cpu.physical_end >> 30);
     attachment = take_attachment(m);
     if (!attachment)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a memslot");
-    if (set_slot(m, attachment->slot, *physical, memory, size, flags) < 0) {
+    if (set_slot(m, attachment->slot, *physical, memory->at, memory->size,
+                 flags) < 0) {
         enum kaon_status status = fail_kvm(err, "one more memslot");
 
         spare_attachment(m, attachment);
@@ -464,8 +466,7 @@ static enum kaon_status attach(struct kvm_machine *m, const void *memory,
 }
 
 static enum kaon_status machine_attach(struct kaon_machine *machine,
-                                       const void *memory, int fd,
-                                       uint64_t size, bool writable,
+                                       const struct kaon_host_memory *memory,
                                        uint64_t *physical,
                                        struct kaon_error *err)
 {
@@ -473,10 +474,8 @@ static enum kaon_status machine_attach(struct kaon_machine *machine,
     enum kaon_status status;
     uint64_t found;
 
-    (void)fd;
     pthread_mutex_lock(&m->lock);
-    status =
-        attach(m, memory, size, writable ? 0 : KVM_MEM_READONLY, &found, err);
+    status = attach(m, memory, &found, err);
     if (!status)
         *physical = found;
     pthread_mutex_unlock(&m->lock);
@@ -768,7 +767,7 @@ static enum kaon_status on_error(struct kaon_exit *exit, struct kaon_error *err)
     case EAGAIN: exit->kind = KAON_EXIT_KICKED; return KAON_OK;
     case EFAULT:
         exit->kind = KAON_EXIT_MEMORY;
-        exit->reason = "the host has no page behind what it touched";
+        exit->reason = KAON_NO_HOST_PAGE;
         return KAON_OK;
     default: return fail_kvm(err, "KVM_RUN");
     }

@@ -90,22 +90,20 @@ static void machine_destroy(struct kaon_machine *machine)
 }
 
 static enum kaon_status machine_attach(struct kaon_machine *machine,
-                                       const void *memory, int fd,
-                                       uint64_t size, bool writable,
+                                       const struct kaon_host_memory *memory,
                                        uint64_t *physical,
                                        struct kaon_error *err)
 {
     struct scripted_machine *m = scripted(machine);
     unsigned i = 0;
 
-    (void)fd;
-    assert(size <= ATTACH_STEP);
+    assert(memory->size <= ATTACH_STEP);
     while (i < ATTACHED_MAX && m->attached[i].memory)
         i++;
     if (i == ATTACHED_MAX)
         return kaon__fail(err, KAON_EBACKEND, "no room to attach more");
     *physical = ATTACH_PHYSICAL + i * ATTACH_STEP;
-    m->attached[i] = (struct attached){ memory, writable, false };
+    m->attached[i] = (struct attached){ memory->at, memory->writable, false };
     return KAON_OK;
 }
 

@@ -84,13 +84,16 @@ void kaon__view_hide(struct kaon_view *view, struct kaon_machine *machine)
 
 static enum kaon_status attach(struct kaon_view *view,
                                struct kaon_machine *machine,
-                               const unsigned char *memory, int fd,
-                               uint64_t size, struct kaon_error *err)
+                               unsigned char *memory, int fd, uint64_t size,
+                               struct kaon_error *err)
 {
+    const struct kaon_host_memory shown = {
+        .at = memory, .fd = fd, .size = size
+    };
     struct kaon_attachment *attachment =
         &view->attachments[view->attachment_count];
     enum kaon_status status = machine->backend->machine_attach(
-        machine, memory, fd, size, false, &attachment->physical, err);
+        machine, &shown, &attachment->physical, err);
 
     if (status)
         return status;

@@ -18,7 +18,8 @@
 
 struct attached {
     uint64_t physical, size;
-    int fd; /* borrowed */
+    uint64_t offset; /* in the file */
+    int fd;          /* borrowed */
 };
 
 struct process_machine {
@@ -80,11 +81,10 @@ kaon__process_machine_create(struct kaon_machine **out,
 void kaon__process_machine_destroy(struct kaon_machine *machine);
 enum kaon_status kaon__process_machine_check(struct kaon_machine *machine,
                                              struct kaon_error *err);
-enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
-                                              const void *memory, int fd,
-                                              uint64_t size, bool writable,
-                                              uint64_t *physical,
-                                              struct kaon_error *err);
+enum kaon_status
+kaon__process_machine_attach(struct kaon_machine *machine,
+                             const struct kaon_host_memory *memory,
+                             uint64_t *physical, struct kaon_error *err);
 enum kaon_status kaon__process_machine_detach(struct kaon_machine *machine,
                                               uint64_t physical,
                                               struct kaon_error *err);

@@ -206,29 +206,29 @@ void kaon__process_machine_destroy(struct kaon_machine *machine)
     free(m);
 }
 
-enum kaon_status kaon__process_machine_attach(struct kaon_machine *machine,
-                                              const void *memory, int fd,
-                                              uint64_t size, bool writable,
-                                              uint64_t *physical,
-                                              struct kaon_error *err)
+enum kaon_status
+kaon__process_machine_attach(struct kaon_machine *machine,
+                             const struct kaon_host_memory *memory,
+                             uint64_t *physical, struct kaon_error *err)
 {
     struct process_machine *m = process_machine(machine);
     struct attached *attached;
 
-    (void)memory;
-    (void)writable; /* as it is mapped */
     pthread_mutex_lock(&m->lock);
     attached = realloc(m->attached, (m->attached_count + 1) * sizeof *attached);
     if (attached) {
         *physical = m->next_physical;
-        m->next_physical += (size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
+        m->next_physical += (memory->size + ATTACH_ALIGN - 1) & -ATTACH_ALIGN;
         m->attached = attached;
         attached[m->attached_count++] =
-            (struct attached){ .physical = *physical, .size = size, .fd = fd };
+            (struct attached){ .physical = *physical,
+                               .size = memory->size,
+                               .offset = memory->offset,
+                               .fd = memory->fd };
     }
     pthread_mutex_unlock(&m->lock);
     if (!attached)
-        return kaon__fail(err, KAON_ENOMEM, "out of memory for an image");
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a mapping");
     return KAON_OK;
 }
 

@@ -53,7 +53,8 @@ static bool add_map(const struct process_machine *m, struct request *request,
     for (unsigned i = 0; i < m->attached_count; i++)
         if (map->physical - m->attached[i].physical < m->attached[i].size) {
             fd = m->attached[i].fd;
-            offset = map->physical - m->attached[i].physical;
+            offset = m->attached[i].offset +
+                     (map->physical - m->attached[i].physical);
         }
     memory = memory_index(request, fd);
     if (memory < 0 || spawn->map_count == KAON_SPAWN_MAPS)

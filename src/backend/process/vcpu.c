@@ -97,7 +97,7 @@ static void on_signal(struct kaon_vcpu *vcpu, const struct kaon_control *c,
     case SIGBUS:
         if (c->context[REG_TRAPNO] == 14) {
             exit->kind = KAON_EXIT_MEMORY;
-            exit->reason = "the host has no page behind what it touched";
+            exit->reason = KAON_NO_HOST_PAGE;
             return;
         }
         break;

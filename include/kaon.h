@@ -36,6 +36,7 @@
  *     kaon/resident.h  calling one often: it waits without leaving
  *     kaon/snapshot.h  a guest's state, kept
  *     kaon/pool.h      a clean sandbox for each use
+ *     kaon/region.h    files and buffers that guests can see
  *     kaon/abi.h       the contract between host and guest
  *     kaon/guest.h     for guests: not included here
  *
@@ -55,6 +56,7 @@
 #include <kaon/image.h>
 #include <kaon/outcome.h>
 #include <kaon/pool.h>
+#include <kaon/region.h>
 #include <kaon/resident.h>
 #include <kaon/sandbox.h>
 #include <kaon/snapshot.h>

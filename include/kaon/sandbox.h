@@ -62,6 +62,10 @@ struct kaon_sandbox_opts {
     /* As in kaon_domain_opts; only for a domain of its own. */
     int32_t kick_signal;
     enum kaon_isolation isolation;
+
+    /* Room for mappings (kaon/region.h): up to 64 GiB of address space,
+     * default 1 GiB, rounded up to 2 MiB. Costs nothing until used. */
+    uint64_t map_bytes;
 };
 #define KAON_SANDBOX_OPTS(...)                                              \
     (&(struct kaon_sandbox_opts){ .size = sizeof(struct kaon_sandbox_opts), \

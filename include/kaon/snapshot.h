@@ -87,10 +87,11 @@ KAON_API void kaon_snapshot_destroy(struct kaon_snapshot *snapshot);
  * same image and the same heap_bytes, stack_bytes and exchange_bytes. A
  * poisoned sandbox is ready again. Results that were borrowed from the
  * sandbox, and its kaon_sandbox_buffer(), are gone. On failure the sandbox is
- * as it was.
+ * as it was, but for its mappings (kaon/region.h).
  *
  * Returns: KAON_OK, KAON_EINVAL (another image or layout: err says which),
- *          KAON_EBUSY (a call runs), KAON_ENOMEM, KAON_EBACKEND.
+ *          KAON_EBUSY (a call runs), KAON_ENOMEM, KAON_EBACKEND, KAON_EIO (a
+ *          file that is mapped cannot be read).
  * Threads: any, as for a call.
  */
 KAON_API KAON_MUST_CHECK enum kaon_status

@@ -15,6 +15,7 @@
 #include "host/arena.h"
 #include "host/error.h"
 #include "host/image.h"
+#include "host/memory_map.h"
 #include "host/options.h"
 #include "host/snapshot.h"
 #include "host/view.h"
@@ -305,7 +306,9 @@ static struct kaon_memory *take_spare(struct kaon_view *view,
 
         if (memory->sizes.heap != sizes->heap ||
             memory->sizes.stack != sizes->stack ||
-            memory->sizes.exchange != sizes->exchange)
+            memory->sizes.exchange != sizes->exchange ||
+            memory->sizes.map != sizes->map ||
+            kaon__memory_unmap_all(memory, NULL)) /* what failed when it ended */
             continue;
         *from = memory->next;
         return memory;
@@ -423,21 +426,30 @@ enum kaon_status kaon__domain_take_memory(struct kaon_domain *domain,
                                           struct kaon_error *err)
 {
     struct kaon_seed seed = kaon__seeder_next(&domain->seeder);
+    struct kaon_memory *taken;
     enum kaon_status status;
 
     pthread_mutex_lock(&domain->lock);
     tidy_up(domain);
-    status = make_memory(domain, out, image, snapshot, sizes, err);
+    status = make_memory(domain, &taken, image, snapshot, sizes, err);
     if (status == KAON_ENOMEM && reclaim(domain, NULL))
-        status = make_memory(domain, out, image, snapshot, sizes, err);
+        status = make_memory(domain, &taken, image, snapshot, sizes, err);
     if (!status) {
-        (*out)->view->users++;
+        taken->view->users++;
         domain->sandboxes++;
     }
     pthread_mutex_unlock(&domain->lock);
-    if (!status)
-        kaon__memory_begin(*out, &seed);
-    return status;
+    if (status)
+        return status;
+    if (snapshot)
+        status = kaon__memory_remap(taken, snapshot, err);
+    if (status) {
+        kaon__domain_give_memory(domain, taken);
+        return status;
+    }
+    kaon__memory_begin(taken, &seed);
+    *out = taken;
+    return KAON_OK;
 }
 
 /*
@@ -450,6 +462,9 @@ void kaon__domain_give_memory(struct kaon_domain *domain,
     bool keep = domain->machine->backend->spaces_grow;
     struct kaon_view *view = memory->view;
 
+    /* The machine of a domain of its own is about to end. */
+    if (keep && domain->shared)
+        kaon__memory_unmap_all(memory, NULL);
     if (keep)
         kaon__memory_reset(memory);
     else
@@ -512,6 +527,8 @@ enum kaon_status kaon__domain_restore_memory(struct kaon_domain *domain,
         status = exchange_memory(domain, memory, snapshot, err);
     else if (!fits)
         status = make_fit(domain, *memory, snapshot, err);
+    if (!status)
+        status = kaon__memory_remap(*memory, snapshot, err);
     if (status)
         return status;
     if (fits || !domain->shared)

@@ -12,6 +12,7 @@
 #include "host/arena.h"
 #include "host/error.h"
 #include "host/image.h"
+#include "host/memory_map.h"
 #include "host/seed.h"
 #include "host/snapshot.h"
 #include "host/view.h"
@@ -22,6 +23,9 @@
 /* Between image and guard, so that to run past the data is not taken for
  * running out of stack. */
 #define GAP_SIZE (UINT64_C(64) << 10)
+
+/* What one page table shows: the window has its own. */
+#define TABLE_SIZE (UINT64_C(2) << 20)
 
 /* Data pages of an image up to which a sandbox gets its copies at once. */
 #define EAGER_DATA_PAGES 4
@@ -114,6 +118,9 @@ static void lay_out(struct kaon_memory *memory)
     memory->mailbox = memory->stack.high;
     memory->heap.low = memory->mailbox + sizes->exchange;
     memory->heap.high = memory->heap.low + sizes->heap;
+    memory->window.low =
+        (memory->heap.high + GAP_SIZE + TABLE_SIZE - 1) & -TABLE_SIZE;
+    memory->window.high = memory->window.low + sizes->map;
 }
 
 void kaon__memory_begin(struct kaon_memory *memory,
@@ -143,10 +150,12 @@ uint64_t kaon__memory_bound(const struct kaon_image *image,
                    data_pages(image) * KAON_PAGE_SIZE;
     uint64_t shown = own + kaon__image_end(image) - image->regions[0].address;
 
-    /* A leaf table shows 2 MiB. View and sandbox have tables for all they
-     * show, each with up to two half-filled ones, and one per upper level;
-     * the machine has a few pages of its own. */
-    return own + 2 * (shown >> 21) * KAON_PAGE_SIZE + 64 * KAON_PAGE_SIZE;
+    /* View and sandbox have tables for all they show, each with up to two
+     * half-filled ones, and some for upper levels; the sandbox those of its
+     * window; the machine a few pages of its own. */
+    return own + 2 * (shown / TABLE_SIZE) * KAON_PAGE_SIZE +
+           (sizes->map / TABLE_SIZE) * KAON_PAGE_SIZE +
+           (sizes->map >> 30) * KAON_PAGE_SIZE + 64 * KAON_PAGE_SIZE;
 }
 
 struct kaon_places kaon__memory_places(const struct kaon_image *image,
@@ -221,6 +230,7 @@ release:
 
 void kaon__memory_destroy(struct kaon_memory *memory)
 {
+    kaon__memory_forget_mappings(memory);
     kaon_snapshot_destroy(memory->state);
     free(memory->extents);
     free(memory);
@@ -230,6 +240,7 @@ void kaon__memory_release(struct kaon_memory *memory)
 {
     /* First the space: whatever runs in it, no longer does. */
     backend_of(memory)->space_destroy(memory->machine, memory->space);
+    kaon__memory_release_mappings(memory);
     for (uint32_t i = 0; i < memory->extent_count; i++)
         kaon__memory_give(memory, memory->extents[i].physical,
                           memory->extents[i].pages);
@@ -247,6 +258,8 @@ uint64_t kaon__memory_bytes(const struct kaon_memory *memory)
         bytes += memory->extents[i].pages * KAON_PAGE_SIZE;
     if (memory->area_physical)
         bytes += memory->sizes.exchange - KAON_PAGE_SIZE;
+    for (const struct kaon_mapping *m = memory->mappings; m; m = m->next)
+        bytes += m->copied_count * KAON_PAGE_SIZE;
     return bytes;
 }
 
@@ -353,20 +366,32 @@ static const unsigned char *see(const struct kaon_memory *memory,
     return kaon__view_at(memory->view, physical);
 }
 
+/* Within a page. */
+static bool read_part(const struct kaon_memory *memory, uint64_t address,
+                      void *to, size_t size)
+{
+    const unsigned char *from;
+
+    if (address >= memory->window.low)
+        return kaon__memory_map_read(memory, address, to, size);
+    from = see(memory, address);
+    if (from)
+        kaon__snapshot_read(memory->view->snapshot, from, to, size);
+    return from;
+}
+
 bool kaon__memory_read(const struct kaon_memory *memory, uint64_t address,
                        void *to, size_t size)
 {
     unsigned char *at = to;
 
     while (size) {
-        const unsigned char *from = see(memory, address);
         size_t part = KAON_PAGE_SIZE - address % KAON_PAGE_SIZE;
 
-        if (!from)
-            return false;
         if (part > size)
             part = size;
-        kaon__snapshot_read(memory->view->snapshot, from, at, part);
+        if (!read_part(memory, address, at, part))
+            return false;
         at += part;
         address += part;
         size -= part;

@@ -20,8 +20,9 @@
  *
  *     image | gap | guard | stack | mailbox page | argument area | heap
  *
- * all adjacent, behind the gate (kaon/abi.h): a small guest's page tables are
- * four pages, gate included. (At the top of the lower half, gate and exchange
+ * and after a gap the window of mappings (memory_map.h), in page tables of its
+ * own. All others are adjacent, behind the gate (kaon/abi.h): a small guest's
+ * page tables are four pages, gate included. (At the top of the lower half, gate and exchange
  * would take three more, and as many exits of a first call under SVM.)
  */
 #ifndef KAON_SRC_HOST_MEMORY_H
@@ -38,6 +39,7 @@
 #include "backend/backend.h"
 
 struct kaon_image;
+struct kaon_mapping;
 struct kaon_seed;
 struct kaon_snapshot;
 struct kaon_view;
@@ -45,6 +47,7 @@ struct kaon_view;
 /* Sizes that a sandbox is made with; whole pages. */
 struct kaon_sizes {
     uint64_t heap, stack, exchange;
+    uint64_t map; /* the window of mappings: whole page tables */
 };
 
 /* Adjacent pages of the sandbox's own. */
@@ -73,6 +76,9 @@ struct kaon_memory {
 
     uint64_t guard; /* the stack's guard begins here */
     struct kaon_growth stack, heap;
+    struct {
+        uint64_t low, high;
+    } window;
     uint64_t mailbox; /* guest address */
 
     unsigned char *mailbox_page; /* where the host sees it */
@@ -82,6 +88,9 @@ struct kaon_memory {
     struct kaon_extent *extents; /* without an area that came later */
     uint32_t extent_count, extent_room;
     uint32_t stale; /* faults since the last page, for what was there */
+
+    struct kaon_mapping *mappings; /* by address */
+    uint64_t remapped;             /* how often that changed */
 
     uint64_t faults, copied, zeroed; /* what kaon_sandbox_stats tells */
 };

@@ -2,6 +2,7 @@
 /* Answers a guest's page faults: with a page, if it may have one. */
 #include "host/memory_page.h"
 
+#include "host/memory_map.h"
 #include "host/snapshot.h"
 
 /* Pages that one fault provides at most, if faults come in sequence. */
@@ -84,6 +85,8 @@ static enum kaon_fault_answer on_present(struct kaon_memory *memory,
         (access == KAON_ACCESS_EXECUTE && protection & KAON_PROTECT_EXECUTE))
         return memory->stale++ < STALE_MAX ? KAON_FAULT_PROVIDED
                                            : KAON_FAULT_DENIED;
+    if (page >= memory->window.low)
+        return kaon__memory_map_fault(memory, page, access);
     if (access != KAON_ACCESS_WRITE || !kaon__memory_content(memory, page))
         return KAON_FAULT_DENIED;
     return provide_and_learn(memory, page) ? KAON_FAULT_PROVIDED

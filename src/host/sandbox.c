@@ -40,6 +40,18 @@ static enum kaon_status take_size(uint64_t *out, uint64_t given,
     return KAON_OK;
 }
 
+/* The window is whole page tables, of 2 MiB each. */
+static enum kaon_status take_map(uint64_t *out, uint64_t given,
+                                 struct kaon_error *err)
+{
+    static const struct limits map = { "map_bytes", GIB, 1, 64 * GIB };
+    enum kaon_status status = take_size(out, given, &map, err);
+
+    if (!status)
+        *out = (*out + 2 * MIB - 1) & -(2 * MIB);
+    return status;
+}
+
 static enum kaon_status take_sizes(struct kaon_sizes *sizes,
                                    const struct kaon_sandbox_opts *opts,
                                    struct kaon_error *err)
@@ -58,7 +70,7 @@ static enum kaon_status take_sizes(struct kaon_sizes *sizes,
         status =
             take_size(&sizes->exchange, opts->exchange_bytes, &exchange, err);
     sizes->exchange += KAON_PAGE_SIZE; /* the mailbox's */
-    return status;
+    return status ? status : take_map(&sizes->map, opts->map_bytes, err);
 }
 
 bool kaon__sandbox_can_have(const struct kaon_sizes *sizes)
@@ -143,6 +155,8 @@ static enum kaon_status adopt_sizes(struct kaon_sizes *sizes,
     if (!status)
         status = check_size("exchange_bytes", sizes->exchange - KAON_PAGE_SIZE,
                             opts->exchange_bytes, err);
+    if (!status && (opts->map_bytes || sizes->map == 0))
+        status = take_map(&sizes->map, opts->map_bytes, err);
     return status;
 }
 
@@ -321,6 +335,7 @@ static enum kaon_status restore(struct kaon_sandbox *sandbox,
                                 struct kaon_error *err)
 {
     const struct kaon_memory *before = sandbox->memory;
+    uint64_t remapped = before->remapped;
     enum kaon_status status = check_restore(sandbox, snapshot, err);
 
     if (!status)
@@ -328,10 +343,11 @@ static enum kaon_status restore(struct kaon_sandbox *sandbox,
     if (!status)
         status = kaon__domain_restore_memory(sandbox->domain, &sandbox->memory,
                                              snapshot, err);
+    /* Nobody ran that; or who did knows something else of its space. */
+    if (sandbox->memory != before || sandbox->memory->remapped != remapped)
+        sandbox->last_slot = NULL;
     if (status)
         return status;
-    if (sandbox->memory != before)
-        sandbox->last_slot = NULL; /* nobody ran that */
     sandbox->pointers = snapshot->pointers;
     sandbox->buffer_end = 0;
     return KAON_OK;

@@ -10,6 +10,7 @@
 
 #include "host/image.h"
 #include "host/layer.h"
+#include "host/memory_map.h"
 
 /* ---- Life -------------------------------------------------------------- */
 
@@ -41,6 +42,9 @@ void kaon_snapshot_destroy(struct kaon_snapshot *snapshot)
         return;
     for (uint32_t i = 0; i < snapshot->layer_count; i++)
         kaon__layer_destroy(snapshot->layers[i]);
+    for (uint32_t i = 0; i < snapshot->kept_count; i++)
+        kaon__kept_mapping_finish(&snapshot->kept[i]);
+    free(snapshot->kept);
     pthread_mutex_destroy(&snapshot->lock);
     kaon_image_destroy(snapshot->image);
     free(snapshot->runs);
@@ -145,6 +149,15 @@ uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot)
     return pages;
 }
 
+uint64_t kaon__snapshot_map_pages(const struct kaon_snapshot *snapshot)
+{
+    uint64_t pages = 0;
+
+    for (uint32_t i = 0; i < snapshot->kept_count; i++)
+        pages += snapshot->kept[i].page_count;
+    return pages;
+}
+
 void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address)
 {
     uint32_t i = 0;
@@ -180,8 +193,10 @@ enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
         return KAON_EINVAL;
     pthread_mutex_lock(&snapshot->lock);
     *out = (struct kaon_snapshot_stats){
-        .pages = kaon__snapshot_pages(snapshot),
-        .own_pages = snapshot->own_pages,
+        .pages = kaon__snapshot_pages(snapshot) +
+                 kaon__snapshot_map_pages(snapshot),
+        .own_pages =
+            snapshot->own_pages + kaon__snapshot_map_pages(snapshot),
         .layers = snapshot->layer_count,
         .write_set = snapshot->write_count,
         .heap_bytes = snapshot->sizes.heap,

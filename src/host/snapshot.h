@@ -45,7 +45,9 @@ struct kaon_snapshot {
     uint64_t own_pages; /* in layers that were made for it */
     struct kaon_layer *layers[KAON_LAYERS_MAX]; /* references */
     bool files; /* some of the layers are */
-    pthread_mutex_t lock;                       /* guards the rest */
+    struct kaon_kept_mapping *kept; /* memory_map.h */
+    uint32_t kept_count;
+    pthread_mutex_t lock; /* guards the rest */
     uint32_t write_count;
     uint64_t write_set[KAON_WRITE_SET_MAX]; /* addresses, in no order */
 };
@@ -71,8 +73,9 @@ bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
 uint64_t kaon__snapshot_reach(const struct kaon_snapshot *snapshot,
                               uint64_t address);
 
-/* How many pages its runs have. */
+/* How many pages its runs have; and of its mappings, guests wrote. */
 uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot);
+uint64_t kaon__snapshot_map_pages(const struct kaon_snapshot *snapshot);
 
 /* A sandbox wrote a page that it shared so far. */
 void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address);

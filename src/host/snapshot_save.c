@@ -237,6 +237,11 @@ enum kaon_status kaon_snapshot_save(struct kaon_snapshot *snapshot,
     if (status)
         return status;
     opts.name = opts.name ? opts.name : "latest";
+    if (snapshot->kept_count)
+        return kaon__fail(err, KAON_EINVAL,
+                          "the snapshot has mappings (%u), which cannot be "
+                          "saved: unmap them before it is taken",
+                          snapshot->kept_count);
     if (!kaon__oci_is_tag(opts.name))
         return kaon__fail(err, KAON_EINVAL,
                           "\"%.128s\" is no name for a snapshot: it may have "

@@ -10,6 +10,7 @@
 
 #include "host/error.h"
 #include "host/layer.h"
+#include "host/memory_map.h"
 #include "host/resident.h"
 #include "host/sandbox.h"
 #include "host/snapshot.h"
@@ -265,6 +266,8 @@ static enum kaon_status take(struct kaon_snapshot **out,
     t.made->pointers = sandbox->pointers;
     t.made->generation = sandbox->memory->generation;
     status = fill(&t);
+    if (!status)
+        status = kaon__memory_keep_mappings(t.memory, t.made, err);
     for (uint32_t i = 0; i < t.layer_count; i++)
         kaon__layer_destroy(t.layers[i]);
     free(t.changes);

@@ -26,7 +26,7 @@ struct fixture {
     struct kaon_view *view;
 };
 
-static const struct kaon_sizes small = { 64 * KIB, 32 * KIB, 32 * KIB };
+static const struct kaon_sizes small = { 64 * KIB, 32 * KIB, 32 * KIB, 0 };
 
 /* A machine, and the image as it shows it. */
 static void begin(struct fixture *f, uint64_t memory_bytes, uint64_t data_bytes)
@@ -232,7 +232,7 @@ static void reset_after(uint64_t data_bytes, unsigned touches, bool area)
     uint64_t before;
 
     begin(&f, 8 * MIB, data_bytes);
-    memory = make(&f, &(struct kaon_sizes){ 4 * MIB, MIB, 64 * KIB });
+    memory = make(&f, &(struct kaon_sizes){ 4 * MIB, MIB, 64 * KIB, 0 });
     expect_fresh(&f, memory);
     for (int round = 0; round < 3; round++) {
         memset(memory->mailbox_page, 0xa5, PAGE);
@@ -277,7 +277,7 @@ static void a_reset_forgets_how_the_last_guest_grew(void **state)
 
     (void)state;
     begin(&f, 8 * MIB, 0);
-    memory = make(&f, &(struct kaon_sizes){ 4 * MIB, MIB, 64 * KIB });
+    memory = make(&f, &(struct kaon_sizes){ 4 * MIB, MIB, 64 * KIB, 0 });
     for (int round = 0; round < 2; round++) {
         /* The second time where the last guest's next page would be. */
         uint64_t at = memory->heap.low + (uint64_t)round * 3 * PAGE;
@@ -325,10 +325,13 @@ static void fits_in_its_bound(uint64_t data_bytes, struct kaon_sizes sizes,
 static void the_bound_is_enough_for_a_guest_that_touches_all(void **state)
 {
     static const struct kaon_sizes cases[] = {
-        { PAGE, 16 * KIB, 4 * KIB },           { PAGE, 16 * KIB, 8 * KIB },
-        { 64 * KIB, 256 * KIB, MIB },          { 16 * MIB, 256 * KIB, MIB },
-        { 20 * MIB, 4 * MIB, 3 * MIB },        { 3 * PAGE, 5 * PAGE, 7 * MIB },
-        { 2 * MIB - PAGE, 16 * KIB, 4 * KIB },
+        { PAGE, 16 * KIB, 4 * KIB, 0 },
+        { PAGE, 16 * KIB, 8 * KIB, 0 },
+        { 64 * KIB, 256 * KIB, MIB, 0 },
+        { 16 * MIB, 256 * KIB, MIB, 0 },
+        { 20 * MIB, 4 * MIB, 3 * MIB, 0 },
+        { 3 * PAGE, 5 * PAGE, 7 * MIB, 0 },
+        { 2 * MIB - PAGE, 16 * KIB, 4 * KIB, 0 },
     };
 
     (void)state;
@@ -343,7 +346,7 @@ static void the_bound_is_enough_for_a_guest_that_touches_all(void **state)
 static void the_bound_is_enough_for_a_large_guest(void **state)
 {
     (void)state;
-    fits_in_its_bound(40 * MIB, (struct kaon_sizes){ 150 * MIB, MIB, MIB },
+    fits_in_its_bound(40 * MIB, (struct kaon_sizes){ 150 * MIB, MIB, MIB, 0 },
                       true);
 }
 
@@ -456,7 +459,7 @@ static void no_room_to_note_a_page_is_no_page(void **state)
  */
 static void an_area_that_is_mapped_in_part_is_no_leak(void **state)
 {
-    const struct kaon_sizes sizes = { PAGE, 16 * KIB, 5 * MIB };
+    const struct kaon_sizes sizes = { PAGE, 16 * KIB, 5 * MIB, 0 };
     uint64_t kept[4096], count = 0;
     struct kaon_memory *memory;
     struct fixture f;

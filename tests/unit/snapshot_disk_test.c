@@ -67,7 +67,7 @@ static struct kaon_snapshot *make_snapshot(struct kaon_image *image)
     struct kaon_places at;
 
     assert_non_null(snapshot);
-    snapshot->sizes = (struct kaon_sizes){ 16 * PAGE, 8 * PAGE, 3 * PAGE };
+    snapshot->sizes = (struct kaon_sizes){ 16 * PAGE, 8 * PAGE, 3 * PAGE, 0 };
     at = kaon__memory_places(image, &snapshot->sizes);
     snapshot->pointers.fs_base = 0x1230;
     snapshot->pointers.gs_base = 0x4560;
@@ -653,14 +653,14 @@ static void pages_lie_where_the_guest_may_write(void **state)
 static void registers_and_sizes_are_a_guests(void **state)
 {
     static const struct kaon_sizes wrong[] = {
-        { 0, 8 * PAGE, 3 * PAGE },
-        { 16 * PAGE + 1, 8 * PAGE, 3 * PAGE },
-        { UINT64_C(17) << 30, 8 * PAGE, 3 * PAGE },
-        { 16 * PAGE, PAGE, 3 * PAGE },
-        { 16 * PAGE, -PAGE, 3 * PAGE },
-        { 16 * PAGE, 8 * PAGE, PAGE },
-        { 16 * PAGE, 8 * PAGE, 0 },
-        { 16 * PAGE, 8 * PAGE, 1 },
+        { 0, 8 * PAGE, 3 * PAGE, 0 },
+        { 16 * PAGE + 1, 8 * PAGE, 3 * PAGE, 0 },
+        { UINT64_C(17) << 30, 8 * PAGE, 3 * PAGE, 0 },
+        { 16 * PAGE, PAGE, 3 * PAGE, 0 },
+        { 16 * PAGE, -PAGE, 3 * PAGE, 0 },
+        { 16 * PAGE, 8 * PAGE, PAGE, 0 },
+        { 16 * PAGE, 8 * PAGE, 0, 0 },
+        { 16 * PAGE, 8 * PAGE, 1, 0 },
     };
     struct saved saved;
     struct kaon_sizes kept;

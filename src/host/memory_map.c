@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mappings. Owns them: references to regions, what is attached to the machine
+ * for them, and the copies of pages that the guest wrote.
+ *
+ * Invariants. A page of the window shows what its one mapping has there, or
+ * nothing. Where spaces grow, a copied page is copied for as long as the
+ * mapping lives, and the guest saw the region's page there before, or nothing.
+ * Elsewhere all pages are copied from the start. What a region holds is copied
+ * by kaon__region_read(), never from a file's mapping.
+ */
+#include "host/memory_map.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/error.h"
+#include "host/memory_page.h"
+#include "host/region.h"
+#include "host/snapshot.h"
+
+#define WORD_BITS 64u
+
+static uint64_t end_of(const struct kaon_mapping *mapping)
+{
+    return mapping->address + mapping->pages * KAON_PAGE_SIZE;
+}
+
+/* The mapping that an address is in; NULL if none is there. */
+static struct kaon_mapping *find(const struct kaon_memory *memory,
+                                 uint64_t address)
+{
+    struct kaon_mapping *mapping = memory->mappings;
+
+    while (mapping && end_of(mapping) <= address)
+        mapping = mapping->next;
+    return mapping && mapping->address <= address ? mapping : NULL;
+}
+
+/* ---- Copied pages ------------------------------------------------------ */
+
+static bool is_copied(const struct kaon_mapping *mapping, uint64_t page)
+{
+    return mapping->copy &&
+           mapping->copied[page / WORD_BITS] >> page % WORD_BITS & 1;
+}
+
+static void set_copied(struct kaon_mapping *mapping, uint64_t page)
+{
+    if (is_copied(mapping, page))
+        return;
+    mapping->copied[page / WORD_BITS] |= UINT64_C(1) << page % WORD_BITS;
+    mapping->copied_count++;
+}
+
+/* The first page from `page` on that is copied, or else is not; the number of
+ * pages if there is none. */
+static uint64_t next_page(const struct kaon_mapping *mapping, uint64_t page,
+                          bool copied)
+{
+    uint64_t invert = copied ? 0 : UINT64_MAX;
+
+    if (!mapping->copy)
+        return copied ? mapping->pages : page;
+    while (page < mapping->pages) {
+        uint64_t word = mapping->copied[page / WORD_BITS] ^ invert;
+
+        word >>= page % WORD_BITS;
+        if (word) {
+            page += (uint64_t)__builtin_ctzll(word);
+            return page < mapping->pages ? page : mapping->pages;
+        }
+        page = (page / WORD_BITS + 1) * WORD_BITS;
+    }
+    return mapping->pages;
+}
+
+static unsigned char *copy_at(const struct kaon_mapping *mapping, uint64_t page)
+{
+    return mapping->copy->memory + page * KAON_PAGE_SIZE;
+}
+
+static enum kaon_status copy_pages(struct kaon_mapping *mapping, uint64_t page,
+                                   uint64_t end, struct kaon_error *err)
+{
+    if (kaon__region_read(mapping->region, page * KAON_PAGE_SIZE,
+                          copy_at(mapping, page),
+                          (end - page) * KAON_PAGE_SIZE) < 0)
+        return kaon__fail_errno(err, KAON_EIO,
+                                "cannot read a file that is mapped: %s",
+                                strerror(errno));
+    return KAON_OK;
+}
+
+/* Gives copied pages what the region has, but for those that are kept. */
+static enum kaon_status renew(struct kaon_mapping *mapping,
+                              const struct kaon_kept_mapping *kept,
+                              struct kaon_error *err)
+{
+    uint64_t page = next_page(mapping, 0, true), k = 0;
+    enum kaon_status status = KAON_OK;
+
+    while (!status && page < mapping->pages) {
+        uint64_t end = next_page(mapping, page, false);
+
+        while (k < kept->page_count && kept->pages[k] < page)
+            k++;
+        if (k < kept->page_count && kept->pages[k] == page) {
+            memcpy(copy_at(mapping, page), kept->content + k * KAON_PAGE_SIZE,
+                   KAON_PAGE_SIZE);
+            page = next_page(mapping, page + 1, true);
+            continue;
+        }
+        if (k < kept->page_count && kept->pages[k] < end)
+            end = kept->pages[k];
+        status = copy_pages(mapping, page, end, err);
+        page = next_page(mapping, end, true);
+    }
+    return status;
+}
+
+/* ---- Attaching and showing --------------------------------------------- */
+
+static void free_mapping(struct kaon_mapping *mapping)
+{
+    kaon_region_destroy(mapping->copy);
+    kaon_region_destroy(mapping->region);
+    free(mapping);
+}
+
+static enum kaon_status detach_one(const struct kaon_memory *memory,
+                                   uint64_t *physical, struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    if (*physical)
+        status = backend_of(memory)->machine_detach(memory->machine, *physical,
+                                                    err);
+    if (!status)
+        *physical = 0;
+    return status;
+}
+
+static enum kaon_status detach(const struct kaon_memory *memory,
+                               struct kaon_mapping *mapping,
+                               struct kaon_error *err)
+{
+    enum kaon_status status = detach_one(memory, &mapping->physical, err);
+
+    return status ? status
+                  : detach_one(memory, &mapping->copy_physical, err);
+}
+
+/* Ends one that is in no list. What the machine would not let go of must stay
+ * for ever; that takes two failures in a row. */
+static void end_mapping(const struct kaon_memory *memory,
+                        struct kaon_mapping *mapping)
+{
+    if (detach(memory, mapping, NULL) == KAON_OK)
+        free_mapping(mapping);
+}
+
+static enum kaon_status attach_region(const struct kaon_memory *memory,
+                                      const struct kaon_region *region,
+                                      bool writable, uint64_t *physical,
+                                      struct kaon_error *err)
+{
+    const struct kaon_host_memory shown = {
+        .at = region->memory,
+        .fd = region->fd,
+        .offset = region->offset,
+        .size = kaon__region_pages(region) * KAON_PAGE_SIZE,
+        .writable = writable,
+    };
+
+    return backend_of(memory)->machine_attach(memory->machine, &shown, physical,
+                                              err);
+}
+
+/* Where spaces do not grow, nobody sees the region's own pages if they are to
+ * be copied. */
+static enum kaon_status attach(const struct kaon_memory *memory,
+                               struct kaon_mapping *mapping,
+                               struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    if (mapping->copy)
+        status = attach_region(memory, mapping->copy, true,
+                               &mapping->copy_physical, err);
+    if (!status && (!mapping->copy || backend_of(memory)->spaces_grow))
+        status = attach_region(memory, mapping->region,
+                               mapping->mode == KAON_MAP_WRITE,
+                               &mapping->physical, err);
+    return status;
+}
+
+static enum kaon_status show(const struct kaon_memory *memory,
+                             const struct kaon_mapping *mapping,
+                             struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    for (uint64_t page = 0, end; !status && page < mapping->pages; page = end) {
+        bool copied = is_copied(mapping, page);
+        uint64_t offset = page * KAON_PAGE_SIZE;
+
+        end = next_page(mapping, page, !copied);
+        status = backend_of(memory)->space_map(
+            memory->machine, memory->space, mapping->address + offset,
+            (copied ? mapping->copy_physical : mapping->physical) + offset,
+            end - page,
+            copied || mapping->mode == KAON_MAP_WRITE ? KAON_PROTECT_WRITE
+                                                      : KAON_PROTECT_READ,
+            err);
+    }
+    return status;
+}
+
+static void hide(const struct kaon_memory *memory,
+                 const struct kaon_mapping *mapping)
+{
+    backend_of(memory)->space_unmap(memory->machine, memory->space,
+                                    mapping->address, mapping->pages);
+}
+
+/* ---- Making one -------------------------------------------------------- */
+
+static enum kaon_status make_copy(const struct kaon_memory *memory,
+                                  struct kaon_mapping *mapping,
+                                  struct kaon_error *err)
+{
+    const struct kaon_kept_mapping nothing = { 0 };
+    enum kaon_status status = kaon_region_create(
+        &mapping->copy, mapping->pages * KAON_PAGE_SIZE, err);
+
+    if (status || backend_of(memory)->spaces_grow)
+        return status;
+    for (uint64_t page = 0; page < mapping->pages; page++)
+        set_copied(mapping, page);
+    return renew(mapping, &nothing, err);
+}
+
+/* Of a region as it is; not attached yet, and shown nowhere. */
+static enum kaon_status make(const struct kaon_memory *memory,
+                             struct kaon_mapping **out,
+                             struct kaon_region *region, uint64_t address,
+                             enum kaon_map_mode mode, struct kaon_error *err)
+{
+    uint64_t pages = kaon__region_pages(region);
+    uint64_t words =
+        mode == KAON_MAP_COPY ? (pages + WORD_BITS - 1) / WORD_BITS : 0;
+    struct kaon_mapping *mapping =
+        calloc(1, sizeof *mapping + words * sizeof *mapping->copied);
+    enum kaon_status status = KAON_OK;
+
+    if (!mapping)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a mapping");
+    mapping->region = kaon_region_hold(region);
+    mapping->address = address;
+    mapping->pages = pages;
+    mapping->mode = mode;
+    if (mode == KAON_MAP_COPY)
+        status = make_copy(memory, mapping, err);
+    if (status)
+        free_mapping(mapping);
+    else
+        *out = mapping;
+    return status;
+}
+
+/* Attaches, shows and lists it; or ends it. */
+static enum kaon_status add(struct kaon_memory *memory,
+                            struct kaon_mapping *mapping,
+                            struct kaon_error *err)
+{
+    struct kaon_mapping **at = &memory->mappings;
+    enum kaon_status status = attach(memory, mapping, err);
+
+    if (!status) {
+        status = show(memory, mapping, err);
+        if (status)
+            hide(memory, mapping);
+    }
+    if (status) {
+        end_mapping(memory, mapping);
+        return status;
+    }
+    while (*at && (*at)->address < mapping->address)
+        at = &(*at)->next;
+    mapping->next = *at;
+    *at = mapping;
+    memory->remapped++;
+    return KAON_OK;
+}
+
+/* ---- Places ------------------------------------------------------------ */
+
+#define U(number) ((unsigned long long)(number))
+
+/* The lowest place that is large enough; 0 if there is none. */
+static uint64_t find_room(const struct kaon_memory *memory, uint64_t size)
+{
+    uint64_t address = memory->window.low;
+
+    for (const struct kaon_mapping *mapping = memory->mappings; mapping;
+         mapping = mapping->next) {
+        if (mapping->address - address >= size)
+            return address;
+        address = end_of(mapping);
+    }
+    return memory->window.high - address >= size ? address : 0;
+}
+
+static enum kaon_status pick(const struct kaon_memory *memory,
+                             uint64_t *address, uint64_t size,
+                             struct kaon_error *err)
+{
+    *address = find_room(memory, size);
+    if (*address)
+        return KAON_OK;
+    return kaon__fail(err, KAON_ENOMEM,
+                      "no room to map %llu KiB: the sandbox's map_bytes are "
+                      "%llu KiB; raise them, or unmap something",
+                      U(size) >> 10,
+                      U(memory->window.high - memory->window.low) >> 10);
+}
+
+static enum kaon_status check_window(const struct kaon_memory *memory,
+                                     uint64_t address, uint64_t size,
+                                     struct kaon_error *err)
+{
+    if (address % KAON_PAGE_SIZE)
+        return kaon__fail(err, KAON_EINVAL,
+                          "address %#llx is not a page's: it must be a "
+                          "multiple of 4096",
+                          U(address));
+    if (address < memory->window.low)
+        return kaon__fail(err, KAON_EINVAL,
+                          "address %#llx is among the sandbox's own memory: "
+                          "mappings go from %#llx to %#llx",
+                          U(address), U(memory->window.low),
+                          U(memory->window.high));
+    if (address >= memory->window.high ||
+        size > memory->window.high - address)
+        return kaon__fail(err, KAON_EINVAL,
+                          "%llu KiB at %#llx are not within the window, %#llx "
+                          "to %#llx: map lower, or raise map_bytes",
+                          U(size) >> 10, U(address), U(memory->window.low),
+                          U(memory->window.high));
+    return KAON_OK;
+}
+
+static enum kaon_status check_place(const struct kaon_memory *memory,
+                                    uint64_t address, uint64_t size,
+                                    struct kaon_error *err)
+{
+    enum kaon_status status = check_window(memory, address, size, err);
+
+    for (const struct kaon_mapping *mapping = memory->mappings;
+         !status && mapping; mapping = mapping->next)
+        if (address < end_of(mapping) && mapping->address < address + size)
+            status = kaon__fail(err, KAON_EINVAL,
+                                "%#llx to %#llx overlaps a mapping, %#llx to "
+                                "%#llx: unmap that, or give address 0",
+                                U(address), U(address + size),
+                                U(mapping->address), U(end_of(mapping)));
+    return status;
+}
+
+enum kaon_status kaon__memory_map(struct kaon_memory *memory,
+                                  struct kaon_region *region, uint64_t *address,
+                                  enum kaon_map_mode mode,
+                                  struct kaon_error *err)
+{
+    uint64_t size = kaon__region_pages(region) * KAON_PAGE_SIZE;
+    uint64_t place = *address;
+    struct kaon_mapping *mapping;
+    enum kaon_status status = place ? check_place(memory, place, size, err)
+                                    : pick(memory, &place, size, err);
+
+    if (!status)
+        status = make(memory, &mapping, region, place, mode, err);
+    if (!status)
+        status = add(memory, mapping, err);
+    if (!status)
+        *address = place;
+    return status;
+}
+
+/* ---- Taking them away -------------------------------------------------- */
+
+static enum kaon_status unmap(struct kaon_memory *memory,
+                              struct kaon_mapping *mapping,
+                              struct kaon_error *err)
+{
+    struct kaon_mapping **from = &memory->mappings;
+    enum kaon_status status;
+
+    hide(memory, mapping);
+    memory->remapped++;
+    status = detach(memory, mapping, err);
+    if (status)
+        return status;
+    while (*from != mapping)
+        from = &(*from)->next;
+    *from = mapping->next;
+    free_mapping(mapping);
+    return KAON_OK;
+}
+
+enum kaon_status kaon__memory_unmap(struct kaon_memory *memory,
+                                    uint64_t address, struct kaon_error *err)
+{
+    struct kaon_mapping *mapping = find(memory, address);
+
+    if (!mapping || mapping->address != address)
+        return kaon__fail(err, KAON_EINVAL,
+                          "no mapping begins at %#llx: give the address that "
+                          "kaon_sandbox_map() gave",
+                          U(address));
+    return unmap(memory, mapping, err);
+}
+
+enum kaon_status kaon__memory_unmap_all(struct kaon_memory *memory,
+                                        struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    while (!status && memory->mappings)
+        status = unmap(memory, memory->mappings, err);
+    return status;
+}
+
+void kaon__memory_forget_mappings(struct kaon_memory *memory)
+{
+    while (memory->mappings) {
+        struct kaon_mapping *mapping = memory->mappings;
+
+        memory->mappings = mapping->next;
+        free_mapping(mapping);
+    }
+}
+
+void kaon__memory_release_mappings(struct kaon_memory *memory)
+{
+    while (memory->mappings) {
+        struct kaon_mapping *mapping = memory->mappings;
+
+        memory->mappings = mapping->next;
+        end_mapping(memory, mapping);
+    }
+}
+
+/* ---- What snapshots keep ----------------------------------------------- */
+
+static const struct kaon_kept_mapping *
+find_kept(const struct kaon_snapshot *snapshot, uint64_t address)
+{
+    for (uint32_t i = 0; i < snapshot->kept_count; i++)
+        if (snapshot->kept[i].address == address)
+            return &snapshot->kept[i];
+    return NULL;
+}
+
+/* The same; and pages that the guest is to find as it wrote them do not show
+ * the region, where it may have seen that. */
+static bool fits(const struct kaon_mapping *mapping,
+                 const struct kaon_kept_mapping *kept)
+{
+    if (!kept || kept->region != mapping->region || kept->mode != mapping->mode)
+        return false;
+    for (uint64_t i = 0; i < kept->page_count; i++)
+        if (!is_copied(mapping, kept->pages[i]))
+            return false;
+    return true;
+}
+
+/* Something of the mapping was taken from the machine, and that failed. */
+static bool is_broken(const struct kaon_memory *memory,
+                      const struct kaon_mapping *mapping)
+{
+    uint64_t physical;
+    unsigned protection;
+
+    return !backend_of(memory)->space_look(memory->machine, memory->space,
+                                           mapping->address, &physical,
+                                           &protection);
+}
+
+static enum kaon_status unmap_others(struct kaon_memory *memory,
+                                     const struct kaon_snapshot *snapshot,
+                                     struct kaon_error *err)
+{
+    struct kaon_mapping *mapping = memory->mappings, *next;
+    enum kaon_status status = KAON_OK;
+
+    for (; !status && mapping; mapping = next) {
+        next = mapping->next;
+        if (is_broken(memory, mapping) ||
+            !fits(mapping, find_kept(snapshot, mapping->address)))
+            status = unmap(memory, mapping, err);
+    }
+    return status;
+}
+
+static enum kaon_status map_kept(struct kaon_memory *memory,
+                                 const struct kaon_kept_mapping *kept,
+                                 struct kaon_error *err)
+{
+    struct kaon_mapping *mapping;
+    enum kaon_status status = make(memory, &mapping, kept->region,
+                                   kept->address, kept->mode, err);
+
+    if (status)
+        return status;
+    for (uint64_t i = 0; i < kept->page_count; i++)
+        set_copied(mapping, kept->pages[i]);
+    return add(memory, mapping, err);
+}
+
+enum kaon_status kaon__memory_remap(struct kaon_memory *memory,
+                                    const struct kaon_snapshot *snapshot,
+                                    struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    for (uint32_t i = 0; !status && i < snapshot->kept_count; i++)
+        status = check_window(memory, snapshot->kept[i].address,
+                              kaon__region_pages(snapshot->kept[i].region) *
+                                  KAON_PAGE_SIZE,
+                              err);
+    if (!status)
+        status = unmap_others(memory, snapshot, err);
+    for (uint32_t i = 0; !status && i < snapshot->kept_count; i++)
+        if (!find(memory, snapshot->kept[i].address))
+            status = map_kept(memory, &snapshot->kept[i], err);
+    for (struct kaon_mapping *mapping = memory->mappings; !status && mapping;
+         mapping = mapping->next)
+        if (mapping->copied_count)
+            status =
+                renew(mapping, find_kept(snapshot, mapping->address), err);
+    return status;
+}
+
+/* Does a copied page differ from the region's? */
+static bool is_changed(const struct kaon_mapping *mapping, uint64_t page)
+{
+    unsigned char was[KAON_PAGE_SIZE];
+
+    return kaon__region_read(mapping->region, page * KAON_PAGE_SIZE, was,
+                             sizeof was) < 0 ||
+           memcmp(was, copy_at(mapping, page), sizeof was) != 0;
+}
+
+static bool keep_pages(const struct kaon_mapping *mapping,
+                       struct kaon_kept_mapping *kept)
+{
+    uint64_t most = mapping->copied_count, page;
+    unsigned char *shrunk;
+
+    if (most == 0)
+        return true;
+    kept->pages = malloc(most * sizeof *kept->pages);
+    kept->content = malloc(most * KAON_PAGE_SIZE);
+    if (!kept->pages || !kept->content)
+        return false;
+    for (page = next_page(mapping, 0, true); page < mapping->pages;
+         page = next_page(mapping, page + 1, true)) {
+        if (!is_changed(mapping, page))
+            continue;
+        kept->pages[kept->page_count] = page;
+        memcpy(kept->content + kept->page_count * KAON_PAGE_SIZE,
+               copy_at(mapping, page), KAON_PAGE_SIZE);
+        kept->page_count++;
+    }
+    /* In a process all pages are copied, and few of them written. */
+    shrunk = realloc(kept->content, (kept->page_count + 1) * KAON_PAGE_SIZE);
+    if (shrunk)
+        kept->content = shrunk;
+    return true;
+}
+
+enum kaon_status kaon__memory_keep_mappings(const struct kaon_memory *memory,
+                                            struct kaon_snapshot *snapshot,
+                                            struct kaon_error *err)
+{
+    bool had = true;
+    uint32_t count = 0;
+
+    for (const struct kaon_mapping *m = memory->mappings; m; m = m->next)
+        count++;
+    if (count == 0)
+        return KAON_OK;
+    snapshot->kept = calloc(count, sizeof *snapshot->kept);
+    if (!snapshot->kept)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+    for (const struct kaon_mapping *m = memory->mappings; had && m;
+         m = m->next) {
+        struct kaon_kept_mapping *kept = &snapshot->kept[snapshot->kept_count];
+
+        kept->region = kaon_region_hold(m->region);
+        kept->address = m->address;
+        kept->mode = m->mode;
+        snapshot->kept_count++;
+        had = keep_pages(m, kept);
+    }
+    return had ? KAON_OK
+               : kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+}
+
+void kaon__kept_mapping_finish(struct kaon_kept_mapping *kept)
+{
+    kaon_region_destroy(kept->region);
+    free(kept->pages);
+    free(kept->content);
+}
+
+/* ---- The guest's accesses, and the host's ------------------------------ */
+
+/* A page that the file does not have any more, or that cannot be read, cannot
+ * be copied. */
+enum kaon_fault_answer kaon__memory_map_fault(struct kaon_memory *memory,
+                                              uint64_t address,
+                                              enum kaon_access access)
+{
+    struct kaon_mapping *mapping = find(memory, address);
+    uint64_t page;
+
+    if (!mapping || mapping->mode != KAON_MAP_COPY ||
+        access != KAON_ACCESS_WRITE)
+        return KAON_FAULT_DENIED;
+    page = (address - mapping->address) / KAON_PAGE_SIZE;
+    if (kaon__region_read(mapping->region, page * KAON_PAGE_SIZE,
+                          copy_at(mapping, page), KAON_PAGE_SIZE) <= 0)
+        return KAON_FAULT_DENIED;
+    if (backend_of(memory)->space_map(
+            memory->machine, memory->space, address,
+            mapping->copy_physical + page * KAON_PAGE_SIZE, 1,
+            KAON_PROTECT_WRITE, NULL))
+        return KAON_FAULT_NO_PAGE;
+    set_copied(mapping, page);
+    memory->copied++;
+    memory->stale = 0;
+    return KAON_FAULT_PROVIDED;
+}
+
+bool kaon__memory_map_read(const struct kaon_memory *memory, uint64_t address,
+                           void *to, size_t size)
+{
+    const struct kaon_mapping *mapping = find(memory, address);
+    uint64_t offset;
+
+    if (!mapping)
+        return false;
+    offset = address - mapping->address;
+    if (!is_copied(mapping, offset / KAON_PAGE_SIZE))
+        return kaon__region_read(mapping->region, offset, to, size) > 0 ||
+               offset >= mapping->region->size;
+    memcpy(to, mapping->copy->memory + offset, size);
+    return true;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What of the host's regions a memory shows: mappings, in a window of guest
+ * addresses that has nothing else, and so page tables of its own.
+ *
+ * A mapping is attached to the machine for itself: that is how it can be taken
+ * back where spaces only grow (backend.h). The pages of KAON_MAP_COPY that the
+ * guest wrote lie in a buffer that is the mapping's own.
+ */
+#ifndef KAON_SRC_HOST_MEMORY_MAP_H
+#define KAON_SRC_HOST_MEMORY_MAP_H
+
+#include <kaon/region.h>
+
+#include "host/memory.h"
+
+struct kaon_mapping {
+    struct kaon_mapping *next;  /* at a higher address */
+    struct kaon_region *region; /* a reference */
+    struct kaon_region *copy;   /* KAON_MAP_COPY: what the guest wrote */
+    uint64_t address, pages;
+    uint64_t physical, copy_physical; /* 0: not attached */
+    enum kaon_map_mode mode;
+    uint64_t copied_count;
+    uint64_t copied[]; /* KAON_MAP_COPY: a bit for each page that shows `copy` */
+};
+
+/* What a snapshot keeps of a mapping. */
+struct kaon_kept_mapping {
+    struct kaon_region *region; /* a reference */
+    uint64_t address;
+    enum kaon_map_mode mode;
+    uint64_t page_count; /* that the guest wrote */
+    uint64_t *pages;     /* which, ascending, */
+    unsigned char *content; /* and what it wrote */
+};
+
+/* At an address, or (0) where there is room; says where. */
+enum kaon_status kaon__memory_map(struct kaon_memory *memory,
+                                  struct kaon_region *region, uint64_t *address,
+                                  enum kaon_map_mode mode,
+                                  struct kaon_error *err);
+
+/* On failure the machine may still know the mapping, which stays, and its
+ * place taken: to be tried again. */
+enum kaon_status kaon__memory_unmap(struct kaon_memory *memory,
+                                    uint64_t address, struct kaon_error *err);
+enum kaon_status kaon__memory_unmap_all(struct kaon_memory *memory,
+                                        struct kaon_error *err);
+
+/* Makes the mappings those of a snapshot, with what the guest wrote to them
+ * then. On failure some may be gone, but memory else is as it was. */
+enum kaon_status kaon__memory_remap(struct kaon_memory *memory,
+                                    const struct kaon_snapshot *snapshot,
+                                    struct kaon_error *err);
+
+/* Tells a snapshot what is mapped. */
+enum kaon_status kaon__memory_keep_mappings(const struct kaon_memory *memory,
+                                            struct kaon_snapshot *snapshot,
+                                            struct kaon_error *err);
+void kaon__kept_mapping_finish(struct kaon_kept_mapping *kept);
+
+/* Answers a fault in the window, of a page that is shown. */
+enum kaon_fault_answer kaon__memory_map_fault(struct kaon_memory *memory,
+                                              uint64_t page,
+                                              enum kaon_access access);
+
+/* Copies from the window, within a page: false if nothing is there. */
+bool kaon__memory_map_read(const struct kaon_memory *memory, uint64_t address,
+                           void *to, size_t size);
+
+/* With a memory that ends: takes its mappings from the machine, when no space
+ * shows them; or just frees them, when the machine is about to end. */
+void kaon__memory_release_mappings(struct kaon_memory *memory);
+void kaon__memory_forget_mappings(struct kaon_memory *memory);
+
+#endif

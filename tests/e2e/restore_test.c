@@ -214,6 +214,46 @@ static void a_call_runs_in_one_state_whoever_restores_beside_it(void **state)
     kaon_domain_destroy(domain);
 }
 
+/* ---- Resident ---------------------------------------------------------- */
+
+/* To states that fit it and to others, in place and with another memory. */
+static void a_resident_sandbox_is_put_back(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_domain *domain = shared ? make_domain(4) : NULL;
+        struct kaon_image *image = e2e_image("memory");
+        struct kaon_sandbox *sandbox, *other;
+        struct kaon_snapshot *snapshots[2];
+        struct kaon_error err = { 0 };
+
+        ASSERT_OK(kaon_sandbox_create(
+            &sandbox, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        ASSERT_OK(kaon_sandbox_create(
+            &other, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        snapshots[0] = take(other);
+        ask(other, "step_all", KAON_NO_ARGS);
+        snapshots[1] = take(other);
+        ASSERT_OK(kaon_sandbox_start_resident(sandbox, NULL, &err));
+        for (unsigned i = 0; i < 20; i++) {
+            ASSERT_OK(
+                kaon_sandbox_restore(sandbox, snapshots[i / 2 % 2], &err));
+            assert_int_equal(ask(sandbox, "read_all", KAON_NO_ARGS),
+                             7 + i / 2 % 2);
+            if (i > 10)
+                assert_int_equal(ask(sandbox, "step_all", KAON_NO_ARGS),
+                                 8 + i / 2 % 2);
+        }
+        assert_int_equal(ask(other, "step_all", KAON_NO_ARGS), 9);
+        kaon_snapshot_destroy(snapshots[0]);
+        kaon_snapshot_destroy(snapshots[1]);
+        kaon_sandbox_destroy(sandbox);
+        kaon_sandbox_destroy(other);
+        kaon_image_destroy(image);
+        kaon_domain_destroy(domain);
+    }
+}
+
 /* ---- Stopped in the middle --------------------------------------------- */
 
 static void *spin(void *user)
@@ -328,6 +368,7 @@ static void a_sandbox_whose_process_was_killed_goes_on(void **state)
 TESTS_NEED_KVM(
     TEST_ROW(26, a_hundred_threads_restore_and_call_their_own),
     TEST_ROW(26, a_call_runs_in_one_state_whoever_restores_beside_it),
+    TEST(a_resident_sandbox_is_put_back),
     TEST_ROW(19, a_sandbox_that_runs_is_busy_and_ready_once_stopped),
     TEST_ROW(20, an_interrupt_during_a_restore_stops_no_later_call),
     TEST(a_sandbox_whose_process_was_killed_goes_on))

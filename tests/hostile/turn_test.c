@@ -145,6 +145,35 @@ static void a_guest_that_works_on_changes_nothing_that_was_looked_at(
     stage_close(&stage);
 }
 
+/* Nor what a restore puts there: it runs no more by then. */
+static void a_guest_that_works_on_is_stopped_by_a_restore(void **state)
+{
+    static const char *const functions[] = { "answer_and_scribble", "add" };
+    struct kaon_outcome out;
+    struct stage stage;
+
+    (void)state;
+    open_stage(&stage);
+    for (unsigned i = 0; i < stage_rounds(10); i++) {
+        struct kaon_sandbox *sandbox = resident(&stage, spins[i % SPINS]);
+
+        for (unsigned k = 0; k < 4; k++) {
+            if (k % 2)
+                stage_call_for(sandbox, &out, functions[1],
+                               KAON_ARGS(kaon_u64(1), kaon_u64(2)), SOON);
+            else
+                stage_call_for(sandbox, &out, functions[0], KAON_ARGS(ANYTHING),
+                               SOON);
+            if (k % 2) /* what was restored is a guest as any */
+                assert_int_equal(out.kind, KAON_RETURNED);
+            stage_heal(&stage, sandbox);
+            assert_true(kaon_sandbox_is_resident(sandbox));
+        }
+        kaon_sandbox_destroy(sandbox);
+    }
+    stage_close(&stage);
+}
+
 /* The stage's HostTake fails the test if a string's length is not its own. */
 static void strings_that_change_are_copied_before_they_are_judged(void **state)
 {
@@ -293,6 +322,7 @@ TESTS_NEED_KVM(
     TEST_ROW(18, a_turn_that_is_kept_meets_the_deadline),
     TEST_ROW(18, a_guest_that_never_looks_again_meets_the_deadline),
     TEST_ROW(18, a_guest_that_works_on_changes_nothing_that_was_looked_at),
+    TEST_ROW(18, a_guest_that_works_on_is_stopped_by_a_restore),
     TEST_ROW_LIMIT(18, 120,
                    strings_that_change_are_copied_before_they_are_judged),
     TEST_ROW(18, leaving_without_handing_over_is_no_answer),

@@ -58,6 +58,7 @@ struct kvm_machine {
     const volatile unsigned char *gate; /* all zero in a child of fork() */
     unsigned char *system_pages;        /* by index of vCPU */
     struct kaon_kick kick;
+    atomic_bool arena_lost; /* its memslot: machine_reclaim() got half way */
     pthread_mutex_t lock; /* guards the rest, and edits of the base space */
     struct attachment *attached; /* by physical address */
     struct attachment *spare;    /* whose slots are free */
@@ -519,16 +520,34 @@ static void discard(struct kaon_machine *machine, uint64_t physical,
         memset(at, 0, size);
 }
 
+/* Gives the VM its arena again, if it has lost it. */
+static enum kaon_status return_arena(struct kvm_machine *m,
+                                     struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    pthread_mutex_lock(&m->lock);
+    if (atomic_load(&m->arena_lost) &&
+        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, m->arena.base, m->arena.size,
+                 0) < 0)
+        status = fail_kvm(err, "to map a domain's memory anew");
+    else
+        atomic_store(&m->arena_lost, false);
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
+/* Should the second half fail, who runs next tries it again. */
 static enum kaon_status machine_reclaim(struct kaon_machine *machine,
                                         struct kaon_error *err)
 {
     struct kvm_machine *m = kvm_machine(machine);
 
-    if (set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, m->arena.base, 0, 0) < 0 ||
-        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, m->arena.base, m->arena.size,
-                 0) < 0)
+    if (!atomic_load(&m->arena_lost) &&
+        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, m->arena.base, 0, 0) < 0)
         return fail_kvm(err, "to map a domain's memory anew");
-    return KAON_OK;
+    atomic_store(&m->arena_lost, true);
+    return return_arena(m, err);
 }
 
 /* ---- Spaces ------------------------------------------------------------ */
@@ -779,6 +798,14 @@ static enum kaon_status run(struct kaon_vcpu *vcpu, struct kaon_exit *exit,
     enum kaon_status status = KAON_OK;
 
     *exit = (struct kaon_exit){ 0 };
+    if (atomic_load_explicit(&vcpu->machine->arena_lost,
+                             memory_order_relaxed)) {
+        status = return_arena(vcpu->machine, err);
+        if (status) {
+            vcpu->last = KAON_EXIT_STOPPED;
+            return status;
+        }
+    }
     if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
         status = on_error(exit, err);
     } else {

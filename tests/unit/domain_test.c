@@ -7,9 +7,11 @@
 
 #include "host/arena.h"
 #include "host/image.h"
+#include "support/fail_nth.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 static enum kaon_status make_domain(struct kaon_domain_opts opts,
@@ -455,6 +457,74 @@ static void what_is_in_use_is_not_tidied_up(void **state)
     play_end(&play);
 }
 
+/* A snapshot of a sandbox that wrote to its heap, without any guest. */
+static struct kaon_snapshot *take_written(struct kaon_sandbox *sandbox,
+                                          unsigned char byte)
+{
+    struct kaon_memory *memory = sandbox->memory;
+    struct kaon_snapshot *snapshot = NULL;
+    uint64_t physical;
+    unsigned protection;
+
+    assert_int_equal(
+        kaon__memory_fault(memory, memory->heap.low, KAON_ACCESS_WRITE),
+        KAON_FAULT_PROVIDED);
+    assert_true(memory->machine->backend->space_look(
+        memory->machine, memory->space, memory->heap.low, &physical,
+        &protection));
+    *(unsigned char *)kaon__arena_at(memory->machine->arena, physical) = byte;
+    if (kaon_snapshot_take(&snapshot, sandbox, NULL))
+        fail_msg("there is no snapshot");
+    return snapshot;
+}
+
+/* What cannot be taken from the VM now stays, and goes the next time. */
+static void what_a_vm_would_not_let_go_of_goes_the_next_time(void **state)
+{
+    struct elf_file *file = elf_build(&(struct elf_spec){ 0 });
+    struct kaon_image *image = NULL;
+    const char *why;
+    bool failed = true;
+
+    (void)state;
+    if (!harness_have_kvm(&why))
+        harness_skip("%s", why);
+    assert_int_equal(kaon_image_parse(&image, file->bytes, file->size, NULL),
+                     KAON_OK);
+    free(file);
+    for (unsigned nth = 1; failed; nth++) {
+        struct kaon_sandbox *sandbox, *made;
+        struct kaon_domain *domain;
+
+        assert_int_equal(kaon_domain_create(&domain, NULL, NULL), KAON_OK);
+        assert_int_equal(
+            kaon_sandbox_create(&sandbox, image,
+                                KAON_SANDBOX_OPTS(.domain = domain), NULL),
+            KAON_OK);
+        for (unsigned char i = 1; i < 6; i++) {
+            struct kaon_snapshot *snapshot = take_written(sandbox, i);
+
+            assert_int_equal(
+                kaon_sandbox_create_from(&made, snapshot,
+                                         KAON_SANDBOX_OPTS(.domain = domain),
+                                         NULL),
+                KAON_OK);
+            kaon_sandbox_destroy(made);
+            kaon_snapshot_destroy(snapshot);
+        }
+        kaon_sandbox_destroy(sandbox);
+        assert_int_equal(domain->view_count, 6);
+        fail_nth_arm(nth);
+        kaon__domain_make_room(domain, NULL);
+        failed = fail_nth_disarm();
+        if (failed)
+            kaon__domain_make_room(domain, NULL);
+        assert_int_equal(domain->view_count, 1); /* the test has the image */
+        kaon_domain_destroy(domain);
+    }
+    kaon_image_destroy(image);
+}
+
 /* clang-format off */
 TESTS(
     TEST(options_out_of_range_are_refused_by_name),
@@ -472,4 +542,5 @@ TESTS(
     TEST(ten_thousand_snapshots_come_and_go_in_a_domain),
     TEST(thousands_of_images_come_and_go_in_a_domain),
     TEST(what_is_in_use_is_not_tidied_up),
+    TEST_ROW(27, what_a_vm_would_not_let_go_of_goes_the_next_time),
 )

@@ -39,10 +39,10 @@ static uint64_t ask(struct kaon_sandbox *sandbox, struct kaon_region *file,
 
     if (kaon_sandbox_map(sandbox, &address, file, KAON_MAP_OPTS(.mode = mode),
                          &e) ||
-        kaon_call(sandbox, &out, function,
-                  KAON_ARGS(kaon_u64(address),
-                            kaon_u64(kaon_region_size(file))),
-                  NULL, &e) ||
+        kaon_call(
+            sandbox, &out, function,
+            KAON_ARGS(kaon_u64(address), kaon_u64(kaon_region_size(file))),
+            NULL, &e) ||
         kaon_sandbox_unmap(sandbox, address, &e))
         errx(1, "%s", e.text);
     if (out.kind != KAON_RETURNED)

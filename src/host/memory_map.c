@@ -135,8 +135,8 @@ static enum kaon_status detach_one(const struct kaon_memory *memory,
     enum kaon_status status = KAON_OK;
 
     if (*physical)
-        status = backend_of(memory)->machine_detach(memory->machine, *physical,
-                                                    err);
+        status =
+            backend_of(memory)->machine_detach(memory->machine, *physical, err);
     if (!status)
         *physical = 0;
     return status;
@@ -148,8 +148,7 @@ static enum kaon_status detach(const struct kaon_memory *memory,
 {
     enum kaon_status status = detach_one(memory, &mapping->physical, err);
 
-    return status ? status
-                  : detach_one(memory, &mapping->copy_physical, err);
+    return status ? status : detach_one(memory, &mapping->copy_physical, err);
 }
 
 /* Ends one that is in no list. What the machine would not let go of must stay
@@ -342,8 +341,7 @@ static enum kaon_status check_window(const struct kaon_memory *memory,
                           "mappings go from %#llx to %#llx",
                           U(address), U(memory->window.low),
                           U(memory->window.high));
-    if (address >= memory->window.high ||
-        size > memory->window.high - address)
+    if (address >= memory->window.high || size > memory->window.high - address)
         return kaon__fail(err, KAON_EINVAL,
                           "%llu KiB at %#llx are not within the window, %#llx "
                           "to %#llx: map lower, or raise map_bytes",
@@ -510,8 +508,8 @@ static enum kaon_status map_kept(struct kaon_memory *memory,
                                  struct kaon_error *err)
 {
     struct kaon_mapping *mapping;
-    enum kaon_status status = make(memory, &mapping, kept->region,
-                                   kept->address, kept->mode, err);
+    enum kaon_status status =
+        make(memory, &mapping, kept->region, kept->address, kept->mode, err);
 
     if (status)
         return status;
@@ -527,10 +525,9 @@ enum kaon_status kaon__memory_remap(struct kaon_memory *memory,
     enum kaon_status status = KAON_OK;
 
     for (uint32_t i = 0; !status && i < snapshot->kept_count; i++)
-        status = check_window(memory, snapshot->kept[i].address,
-                              kaon__region_pages(snapshot->kept[i].region) *
-                                  KAON_PAGE_SIZE,
-                              err);
+        status = check_window(
+            memory, snapshot->kept[i].address,
+            kaon__region_pages(snapshot->kept[i].region) * KAON_PAGE_SIZE, err);
     if (!status)
         status = unmap_others(memory, snapshot, err);
     for (uint32_t i = 0; !status && i < snapshot->kept_count; i++)
@@ -539,8 +536,7 @@ enum kaon_status kaon__memory_remap(struct kaon_memory *memory,
     for (struct kaon_mapping *mapping = memory->mappings; !status && mapping;
          mapping = mapping->next)
         if (mapping->copied_count)
-            status =
-                renew(mapping, find_kept(snapshot, mapping->address), err);
+            status = renew(mapping, find_kept(snapshot, mapping->address), err);
     return status;
 }
 
@@ -635,10 +631,10 @@ enum kaon_fault_answer kaon__memory_map_fault(struct kaon_memory *memory,
     if (kaon__region_read(mapping->region, page * KAON_PAGE_SIZE,
                           copy_at(mapping, page), KAON_PAGE_SIZE) <= 0)
         return KAON_FAULT_DENIED;
-    if (backend_of(memory)->space_map(
-            memory->machine, memory->space, address,
-            mapping->copy_physical + page * KAON_PAGE_SIZE, 1,
-            KAON_PROTECT_WRITE, NULL))
+    if (backend_of(memory)->space_map(memory->machine, memory->space, address,
+                                      mapping->copy_physical +
+                                          page * KAON_PAGE_SIZE,
+                                      1, KAON_PROTECT_WRITE, NULL))
         return KAON_FAULT_NO_PAGE;
     set_copied(mapping, page);
     memory->copied++;

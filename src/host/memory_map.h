@@ -22,7 +22,7 @@ struct kaon_mapping {
     uint64_t physical, copy_physical; /* 0: not attached */
     enum kaon_map_mode mode;
     uint64_t copied_count;
-    uint64_t copied[]; /* KAON_MAP_COPY: a bit for each page that shows `copy` */
+    uint64_t copied[]; /* a bit for each page that shows `copy` */
 };
 
 /* What a snapshot keeps of a mapping. */
@@ -30,8 +30,8 @@ struct kaon_kept_mapping {
     struct kaon_region *region; /* a reference */
     uint64_t address;
     enum kaon_map_mode mode;
-    uint64_t page_count; /* that the guest wrote */
-    uint64_t *pages;     /* which, ascending, */
+    uint64_t page_count;    /* that the guest wrote */
+    uint64_t *pages;        /* which, ascending, */
     unsigned char *content; /* and what it wrote */
 };
 

@@ -41,9 +41,9 @@ static enum kaon_status fail_map(const struct kaon_region *region,
 static enum kaon_status map_memory(struct kaon_region *region, int protection,
                                    struct kaon_error *err)
 {
-    void *memory = mmap(NULL, kaon__region_pages(region) * KAON_PAGE_SIZE,
-                        protection, MAP_SHARED | MAP_NORESERVE, region->fd,
-                        (off_t)region->offset);
+    void *memory =
+        mmap(NULL, kaon__region_pages(region) * KAON_PAGE_SIZE, protection,
+             MAP_SHARED | MAP_NORESERVE, region->fd, (off_t)region->offset);
 
     if (memory == MAP_FAILED)
         return fail_map(region, err);

@@ -32,6 +32,6 @@ static inline uint64_t kaon__region_pages(const struct kaon_region *region)
  * SIGBUS.
  */
 ssize_t kaon__region_read(const struct kaon_region *region, uint64_t offset,
-                         void *to, size_t size);
+                          void *to, size_t size);
 
 #endif

@@ -99,9 +99,9 @@ static uint64_t map_at(struct kaon_sandbox *sandbox, struct kaon_region *region,
     struct kaon_error err = { 0 };
     uint64_t got = 0;
 
-    ASSERT_OK(kaon_sandbox_map(
-        sandbox, &got, region,
-        KAON_MAP_OPTS(.mode = mode, .address = address), &err));
+    ASSERT_OK(kaon_sandbox_map(sandbox, &got, region,
+                               KAON_MAP_OPTS(.mode = mode, .address = address),
+                               &err));
     assert_true(got % PAGE == 0 && got != 0);
     assert_true(address == 0 || got == address);
     return got;
@@ -146,8 +146,7 @@ static uint32_t peek(struct kaon_sandbox *sandbox, uint64_t address)
 
 static void poke(struct kaon_sandbox *sandbox, uint64_t address, uint32_t value)
 {
-    ask(sandbox, "write_byte",
-        KAON_ARGS(kaon_u64(address), kaon_u32(value)));
+    ask(sandbox, "write_byte", KAON_ARGS(kaon_u64(address), kaon_u32(value)));
 }
 
 /* The call ends in a page fault right there. */
@@ -250,13 +249,11 @@ static void a_file_is_seen_as_it_is(void **state)
         for (int mode = KAON_MAP_READ; mode <= KAON_MAP_COPY; mode++) {
             uint64_t at = map(sandbox, region, (enum kaon_map_mode)mode);
 
-            assert_int_equal(digest(sandbox, at, sizes[i]),
-                             digest_file(&file));
+            assert_int_equal(digest(sandbox, at, sizes[i]), digest_file(&file));
             /* Behind it, up to the end of the page, nothing. */
             if (sizes[i] % PAGE)
-                assert_int_equal(digest(sandbox, at + sizes[i],
-                                        PAGE - sizes[i] % PAGE),
-                                 0);
+                assert_int_equal(
+                    digest(sandbox, at + sizes[i], PAGE - sizes[i] % PAGE), 0);
             unmap(sandbox, at);
         }
         kaon_region_destroy(region);
@@ -526,8 +523,7 @@ static void another_mapping_at_the_same_address_is_seen(void **state)
         memset(kaon_region_data(regions[i]), (int)(10 + i), PAGES * PAGE);
     }
     neighbour.address = map(neighbour.sandbox, regions[0], KAON_MAP_COPY);
-    neighbour.expected =
-        digest_of(kaon_region_data(regions[0]), PAGES * PAGE);
+    neighbour.expected = digest_of(kaon_region_data(regions[0]), PAGES * PAGE);
     pthread_create(&thread, NULL, live_next_door, &neighbour);
     for (unsigned i = 0; i < e2e_scaled(200); i++) {
         struct kaon_region *region = regions[i % REGIONS];
@@ -609,15 +605,13 @@ static void what_is_no_region_is_refused_by_name(void **state)
                    kaon_region_open(&region, file.path, 100, 0, &err));
     ASSERT_REFUSED(KAON_EINVAL, "has 12293 bytes",
                    kaon_region_open(&region, file.path, 4 * PAGE, 0, &err));
-    ASSERT_REFUSED(
-        KAON_EINVAL, "not within",
-        kaon_region_open(&region, file.path, PAGE, 3 * PAGE, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "not within",
+                   kaon_region_open(&region, file.path, PAGE, 3 * PAGE, &err));
     ASSERT_REFUSED(
         KAON_EINVAL, "not within",
         kaon_region_open(&region, file.path, PAGE, UINT64_MAX, &err));
-    ASSERT_REFUSED(
-        KAON_EINVAL, "not within",
-        kaon_region_open(&region, file.path, -PAGE, 2 * PAGE, &err));
+    ASSERT_REFUSED(KAON_EINVAL, "not within",
+                   kaon_region_open(&region, file.path, -PAGE, 2 * PAGE, &err));
     ASSERT_REFUSED(KAON_EINVAL, "ends within a page",
                    kaon_region_open(&region, file.path, 0, PAGE + 1, &err));
     ASSERT_REFUSED(KAON_EINVAL, "not a regular file",
@@ -629,9 +623,9 @@ static void what_is_no_region_is_refused_by_name(void **state)
     ASSERT_REFUSED(KAON_EINVAL, "not a regular file",
                    kaon_region_open(&region, fifo, 0, 0, &err));
     unlink(fifo);
-    ASSERT_REFUSED(KAON_EIO, "/tmp/kaon-not-there",
-                   kaon_region_open(&region, "/tmp/kaon-not-there", 0, 0,
-                                    &err));
+    ASSERT_REFUSED(
+        KAON_EIO, "/tmp/kaon-not-there",
+        kaon_region_open(&region, "/tmp/kaon-not-there", 0, 0, &err));
     ASSERT_REFUSED(KAON_EIO, "descriptor",
                    kaon_region_open_fd(&region, -1, 0, 0, &err));
     fd = open(file.path, O_WRONLY | O_CLOEXEC);
@@ -666,12 +660,12 @@ static void assert_refused(struct kaon_sandbox *sandbox,
     struct kaon_error err = { 0 };
     uint64_t got = 17;
 
-    ASSERT_REFUSED(status, words,
-                   kaon_sandbox_map(
-                       sandbox, &got, region,
-                       KAON_MAP_OPTS(.address = address,
-                                     .mode = (enum kaon_map_mode)mode),
-                       &err));
+    ASSERT_REFUSED(
+        status, words,
+        kaon_sandbox_map(
+            sandbox, &got, region,
+            KAON_MAP_OPTS(.address = address, .mode = (enum kaon_map_mode)mode),
+            &err));
     assert_int_equal(got, 17);
 }
 
@@ -752,11 +746,11 @@ static void map_bytes_out_of_range_are_refused_by_name(void **state)
     struct kaon_error err = { 0 };
 
     (void)state;
-    ASSERT_REFUSED(
-        KAON_EINVAL, "map_bytes is",
-        kaon_sandbox_create(
-            &sandbox, image,
-            KAON_SANDBOX_OPTS(.map_bytes = (UINT64_C(64) << 30) + 1), &err));
+    ASSERT_REFUSED(KAON_EINVAL, "map_bytes is",
+                   kaon_sandbox_create(
+                       &sandbox, image,
+                       KAON_SANDBOX_OPTS(.map_bytes = (UINT64_C(64) << 30) + 1),
+                       &err));
     kaon_image_destroy(image);
 }
 
@@ -799,11 +793,10 @@ static void many_mappings_are_had_or_refused(void **state)
     (void)state;
     for (unsigned i = 0; i < 40; i++) {
         regions[i] = make_buffer(PAGE);
-        *(unsigned char *)kaon_region_data(regions[i]) =
-            (unsigned char)(i + 1);
+        *(unsigned char *)kaon_region_data(regions[i]) = (unsigned char)(i + 1);
     }
-    while (count < 40 && !kaon_sandbox_map(sandbox, &at[count], regions[count],
-                                           NULL, &err))
+    while (count < 40 &&
+           !kaon_sandbox_map(sandbox, &at[count], regions[count], NULL, &err))
         count++;
     if (isolation_is_process()) {
         assert_in_range(count, 25, 32);
@@ -986,8 +979,7 @@ static void a_restore_makes_the_mappings_those_of_the_snapshot(void **state)
             assert_int_equal(peek(sandbox, copy + 4 * PAGE), 44);
             assert_int_equal(peek(sandbox, copy + 4 * PAGE + 1),
                              byte_at(4 * PAGE + 1));
-            assert_int_equal(peek(sandbox, copy + 5 * PAGE),
-                             byte_at(5 * PAGE));
+            assert_int_equal(peek(sandbox, copy + 5 * PAGE), byte_at(5 * PAGE));
             assert_int_equal(peek(sandbox, both), 50 + (uint32_t)round);
             ASSERT_READ_FAULTS(sandbox, other);
             restore(sandbox, two);
@@ -1070,6 +1062,54 @@ static void the_next_sandbox_sees_no_mapping_of_the_last(void **state)
     kaon_region_destroy(region);
 }
 
+/* Whoever has a sandbox of a pool next has its mappings as they were. */
+static void
+a_pool_gives_sandboxes_with_the_mappings_of_their_snapshot(void **state)
+{
+    struct kaon_region *region = make_buffer(10 * PAGE);
+    struct kaon_region *secret = make_buffer(PAGE);
+    struct kaon_sandbox *sandbox = sandbox_in(NULL);
+    struct kaon_error err = { 0 };
+    struct kaon_snapshot *snapshot;
+    struct kaon_pool *pool = NULL;
+    uint64_t at, other;
+
+    (void)state;
+    *(unsigned char *)kaon_region_data(region) = 9;
+    at = map(sandbox, region, KAON_MAP_COPY);
+    poke(sandbox, at + PAGE, 8);
+    snapshot = take(sandbox);
+    kaon_sandbox_destroy(sandbox);
+    ASSERT_OK(kaon_pool_create_from(
+        &pool, snapshot,
+        KAON_POOL_OPTS(.max = 1,
+                       .sandbox =
+                           KAON_SANDBOX_OPTS(.isolation =
+                                                 isolation_is_process()
+                                                     ? KAON_ISOLATION_PROCESS
+                                                     : 0)),
+        &err));
+    kaon_snapshot_destroy(snapshot);
+    for (int i = 0; i < 10; i++) {
+        ASSERT_OK(kaon_pool_acquire(pool, &sandbox, 10 * SECOND, &err));
+        assert_int_equal(peek(sandbox, at), 9);
+        assert_int_equal(peek(sandbox, at + PAGE), 8);
+        other = map(sandbox, secret, KAON_MAP_WRITE);
+        poke(sandbox, at + PAGE, 1);
+        poke(sandbox, at + 2 * PAGE, 1);
+        if (i % 3 == 0)
+            unmap(sandbox, at);
+        kaon_pool_release(pool, sandbox);
+        ASSERT_OK(kaon_pool_acquire(pool, &sandbox, 10 * SECOND, &err));
+        assert_int_equal(peek(sandbox, at + 2 * PAGE), 0);
+        ASSERT_READ_FAULTS(sandbox, other);
+        kaon_pool_release(pool, sandbox);
+    }
+    kaon_pool_destroy(pool);
+    kaon_region_destroy(region);
+    kaon_region_destroy(secret);
+}
+
 static void a_window_that_is_too_small_for_a_snapshot_is_refused(void **state)
 {
     struct kaon_region *region = make_buffer(5 * MIB);
@@ -1085,13 +1125,13 @@ static void a_window_that_is_too_small_for_a_snapshot_is_refused(void **state)
     ASSERT_REFUSED(KAON_EINVAL, "raise map_bytes",
                    kaon_sandbox_restore(small, snapshot, &err));
     ASSERT_REFUSED(KAON_EINVAL, "raise map_bytes",
-                   kaon_sandbox_create_from(
-                       &made, snapshot, KAON_SANDBOX_OPTS(.map_bytes = 1),
-                       &err));
+                   kaon_sandbox_create_from(&made, snapshot,
+                                            KAON_SANDBOX_OPTS(.map_bytes = 1),
+                                            &err));
     assert_int_equal(digest(small, 0x310000, 100) != 0, true);
-    ASSERT_REFUSED(KAON_EINVAL, "mappings",
-                   kaon_snapshot_save(snapshot, "/tmp/kaon-map-not-there",
-                                      NULL, &err));
+    ASSERT_REFUSED(
+        KAON_EINVAL, "mappings",
+        kaon_snapshot_save(snapshot, "/tmp/kaon-map-not-there", NULL, &err));
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(origin);
     kaon_sandbox_destroy(small);
@@ -1146,5 +1186,7 @@ TESTS_NEED_KVM(
     TEST(a_restore_makes_the_mappings_those_of_the_snapshot),
     TEST(a_snapshot_with_mappings_fits_other_sandboxes),
     TEST_ROW(25, the_next_sandbox_sees_no_mapping_of_the_last),
+    TEST_ROW(25,
+             a_pool_gives_sandboxes_with_the_mappings_of_their_snapshot),
     TEST(a_window_that_is_too_small_for_a_snapshot_is_refused),
 )

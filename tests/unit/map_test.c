@@ -219,16 +219,15 @@ static void snapshots_are_what_a_simple_model_says(void **state)
             break;
         case 2:
             kaon_snapshot_destroy(snapshots[which]);
-            assert_int_equal(kaon_snapshot_take(&snapshots[which], play.sandbox,
-                                                &play.err),
-                             KAON_OK);
+            assert_int_equal(
+                kaon_snapshot_take(&snapshots[which], play.sandbox, &play.err),
+                KAON_OK);
             kept[which] = now;
             break;
         case 3:
             if (!snapshots[which])
                 break;
-            if (kaon_sandbox_restore(play.sandbox, snapshots[which],
-                                     &play.err))
+            if (kaon_sandbox_restore(play.sandbox, snapshots[which], &play.err))
                 fail_msg("%s", play.err.text);
             now = kept[which];
             break;
@@ -260,8 +259,8 @@ static void the_host_reads_what_the_guest_sees(void **state)
     play_begin(&play);
     at = map(&play, region, KAON_MAP_COPY);
     write_byte(&play, at + PAGE + 1, 77);
-    assert_true(kaon__memory_read(play.sandbox->memory, at + 100, bytes,
-                                  sizeof bytes));
+    assert_true(
+        kaon__memory_read(play.sandbox->memory, at + 100, bytes, sizeof bytes));
     assert_int_equal(bytes[PAGE - 100], 2);
     assert_int_equal(bytes[PAGE - 99], 77);
     assert_false(kaon__memory_read(play.sandbox->memory, at + 2 * PAGE, bytes,

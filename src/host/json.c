@@ -168,38 +168,78 @@ static size_t take_piece(struct kaon_json *json, char out[4])
     return length;
 }
 
+/* Passes over what stands for itself and is ASCII; how long it is. */
+static size_t take_plain(struct kaon_json *json)
+{
+    const char *from = json->at;
+
+    while (json->at < json->end && *json->at >= ' ' && *json->at != '"' &&
+           *json->at != '\\')
+        json->at++;
+    return (size_t)(json->at - from);
+}
+
+/* Where a string goes: what fits, in whole characters. */
+struct string {
+    char *out; /* NULL: nowhere */
+    size_t room;
+    size_t length, used; /* of all, and in out */
+};
+
+static void put(struct string *string, const char *from, size_t size)
+{
+    size_t left = string->room - string->used;
+
+    if (string->out && string->used == string->length && left > 1) {
+        /* ASCII comes in pieces that may be cut anywhere, all else in one. */
+        size_t part = size < left ? size : *from & 0x80 ? 0 : left - 1;
+
+        memcpy(string->out + string->used, from, part);
+        string->used += part;
+    }
+    string->length += size;
+}
+
+/* The next characters of a string; false if there is one that may not be. */
+static bool take_some(struct kaon_json *json, struct string *string)
+{
+    const char *from = json->at;
+    size_t size = take_plain(json);
+    char piece[4];
+
+    if (size == 0) {
+        from = piece;
+        size = take_piece(json, piece);
+        if (size == 0 || (string->out && piece[0] == '\0'))
+            return false;
+    }
+    put(string, from, size);
+    return true;
+}
+
 /*
  * A whole string. `out` (which may be NULL) gets what fits, NUL-terminated.
  * Returns the length that it has, or SIZE_MAX.
  */
 static size_t take_string(struct kaon_json *json, char *out, size_t room)
 {
-    size_t length = 0, used = 0;
+    struct string string = { .out = out, .room = room };
 
     if (!take(json, '"', "a string is expected"))
         return SIZE_MAX;
-    while (json->at < json->end && *json->at != '"') {
-        char piece[4];
-        size_t size = take_piece(json, piece);
-
-        if (size == 0 || (out && piece[0] == '\0')) {
+    while (json->at < json->end && *json->at != '"')
+        if (!take_some(json, &string)) {
             kaon__json_fail(json, "a string has a character that it may not");
             return SIZE_MAX;
         }
-        if (used == length && out && size < room - used) {
-            memcpy(out + used, piece, size);
-            used += size;
-        }
-        length += size;
-    }
     if (json->at == json->end) {
         kaon__json_fail(json, "a string has no end");
         return SIZE_MAX;
     }
     json->at++;
     if (out)
-        out[used] = '\0';
-    return length;
+        out[string.used] = '\0';
+    return string.length;
 }
 
 /* ---- Reading: values --------------------------------------------------- */

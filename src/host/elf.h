@@ -86,10 +86,6 @@ struct kaon_elf_symbol {
 bool kaon__elf_symbol(const struct kaon_elf *elf, uint32_t index,
                       struct kaon_elf_symbol *out);
 
-/* Puts the ELF behind the image's memory. */
-enum kaon_status kaon__image_keep_file(struct kaon_image *image,
-                                       const struct kaon_elf *elf);
-
 /* Fills a zeroed image but for its references. The caller ends it, always. */
 enum kaon_status kaon__image_load(struct kaon_image *image,
                                   const struct kaon_elf *elf);

@@ -19,6 +19,7 @@
 
 #include "host/elf.h"
 #include "host/error.h"
+#include "host/sha256.h"
 
 /* No linked program is nearly as large, and we must hold it in memory. */
 #define FILE_SIZE_MAX (1 << 30)
@@ -30,6 +31,7 @@ static void free_image(struct kaon_image *image)
     if (image->memory)
         munmap(image->memory, image->memory_size);
     free(atomic_load(&image->digest));
+    free(image->file);
     free(image->strings);
     free(image->symbols);
     free(image->names);
@@ -65,7 +67,7 @@ static enum kaon_status make_image(struct kaon_image **out,
     return KAON_OK;
 }
 
-enum kaon_status kaon__image_parse(struct kaon_image **out, const void *bytes,
+enum kaon_status kaon__image_adopt(struct kaon_image **out, void *bytes,
                                    size_t size, const char *name,
                                    struct kaon_error *err)
 {
@@ -75,17 +77,53 @@ enum kaon_status kaon__image_parse(struct kaon_image **out, const void *bytes,
         .name = name,
         .err = err,
     };
+    enum kaon_status status = make_image(out, &elf);
 
-    return make_image(out, &elf);
+    if (!status) {
+        (*out)->file = bytes;
+        (*out)->file_size = size;
+    }
+    return status;
 }
 
 enum kaon_status kaon_image_parse(struct kaon_image **out, const void *bytes,
                                   size_t size, struct kaon_error *err)
 {
+    enum kaon_status status;
+    void *copy;
+
     if (!out || !bytes)
         return kaon__fail(err, KAON_EINVAL, "%s is NULL",
                           out ? "bytes" : "out");
-    return kaon__image_parse(out, bytes, size, "guest", err);
+    copy = malloc(size ? size : 1);
+    if (!copy)
+        return kaon__fail(err, KAON_ENOMEM,
+                          "out of memory for the %zu bytes of a guest", size);
+    memcpy(copy, bytes, size);
+    status = kaon__image_adopt(out, copy, size, "guest", err);
+    if (status)
+        free(copy);
+    return status;
+}
+
+/* Two threads may both make it; one keeps its own, the other frees it. */
+enum kaon_status kaon__image_digest(struct kaon_image *image,
+                                    struct kaon_digest *out,
+                                    struct kaon_error *err)
+{
+    struct kaon_digest *known = atomic_load(&image->digest), *mine;
+
+    if (known) {
+        *out = *known;
+        return KAON_OK;
+    }
+    mine = malloc(sizeof *mine);
+    if (!mine)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory");
+    *out = *mine = kaon__sha256(image->file, image->file_size);
+    if (!atomic_compare_exchange_strong(&image->digest, &known, mine))
+        free(mine);
+    return KAON_OK;
 }
 
 static enum kaon_status fail_io(struct kaon_error *err, const char *verb,
@@ -153,7 +191,6 @@ static const char *last_component(const char *path)
 static enum kaon_status open_image(struct kaon_image **out, int fd,
                                    const char *path, struct kaon_error *err)
 {
-    struct kaon_elf elf = { .name = last_component(path), .err = err };
     unsigned char *bytes;
     size_t size = 0;
     enum kaon_status status = check_file(fd, path, &size, err);
@@ -166,12 +203,10 @@ static enum kaon_status open_image(struct kaon_image **out, int fd,
                           "out of memory for the %zu bytes of %.128s", size,
                           path);
     status = read_file(fd, path, bytes, &size, err);
-    if (!status) {
-        elf.bytes = bytes;
-        elf.size = size;
-        status = make_image(out, &elf);
-    }
-    free(bytes);
+    if (!status)
+        status = kaon__image_adopt(out, bytes, size, last_component(path), err);
+    if (status)
+        free(bytes);
     return status;
 }
 

@@ -39,8 +39,9 @@ struct kaon_image {
     uint64_t memory_size; /* a multiple of the page size */
     int memory_fd;        /* the memfd that it maps */
 
-    /* The ELF itself, for who saves a snapshot: bytes of the memfd behind the
-     * memory. Its digest is made when it is first asked for. */
+    /* The ELF itself, for who saves a snapshot. Its digest is made when it is
+     * first asked for. */
+    void *file;
     uint64_t file_size;
     _Atomic(struct kaon_digest *) digest;
 
@@ -63,17 +64,15 @@ struct kaon_image {
     char *strings; /* the symbols' names */
 };
 
-/* As kaon_image_parse(), with what messages are to call it. */
-enum kaon_status kaon__image_parse(struct kaon_image **out, const void *bytes,
+/*
+ * As kaon_image_parse(), with what messages are to call it. The bytes, of
+ * malloc(), become the image's; on failure they stay the caller's.
+ */
+enum kaon_status kaon__image_adopt(struct kaon_image **out, void *bytes,
                                    size_t size, const char *name,
                                    struct kaon_error *err);
 
-/* Copies from the ELF that the image was made of. */
-enum kaon_status kaon__image_read_file(const struct kaon_image *image,
-                                       uint64_t offset, void *to, size_t size,
-                                       struct kaon_error *err);
-
-/* The ELF's SHA-256. */
+/* The SHA-256 of the ELF that it was made of. */
 enum kaon_status kaon__image_digest(struct kaon_image *image,
                                     struct kaon_digest *out,
                                     struct kaon_error *err);

@@ -143,9 +143,10 @@ static enum kaon_status read_image(struct opening *o)
 
     if (status)
         return status;
-    status = kaon__image_parse(&o->image, bytes, o->manifest.guest.size,
+    status = kaon__image_adopt(&o->image, bytes, o->manifest.guest.size,
                                "its guest", o->err);
-    free(bytes);
+    if (status)
+        free(bytes);
     return status;
 }
 

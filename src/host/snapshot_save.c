@@ -31,12 +31,6 @@ struct saving {
 
 /* ---- Blobs ------------------------------------------------------------- */
 
-static enum kaon_status from_image(void *user, uint64_t offset, void *to,
-                                   size_t size, struct kaon_error *err)
-{
-    return kaon__image_read_file(user, offset, to, size, err);
-}
-
 static enum kaon_status from_layer(void *user, uint64_t offset, void *to,
                                    size_t size, struct kaon_error *err)
 {
@@ -143,11 +137,10 @@ static enum kaon_status put_config(struct saving *s)
 
 static enum kaon_status put_blobs(struct saving *s, struct kaon_blob *out)
 {
-    struct kaon_image *image = s->snapshot->image;
+    const struct kaon_image *image = s->snapshot->image;
     struct kaon_json_text text = { 0 };
-    enum kaon_status status =
-        kaon__store_put(&s->writer, &s->manifest.guest, from_image, image,
-                        image->file_size, s->err);
+    enum kaon_status status = kaon__store_put_bytes(
+        &s->writer, &s->manifest.guest, image->file, image->file_size, s->err);
 
     if (!status)
         status = put_layers(s);

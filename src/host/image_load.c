@@ -121,8 +121,9 @@ static enum kaon_status fail_map(const struct kaon_elf *elf)
 {
     return kaon__fail_errno(elf->err, KAON_ENOMEM,
                             "cannot map %" PRIu64
-                            " KiB for the image of %.64s: %s",
-                            elf->memory_size >> 10, elf->name, strerror(errno));
+                            " KiB for the image of %.64s: %s%s",
+                            elf->memory_size >> 10, elf->name, strerror(errno),
+                            errno == EFBIG ? "; raise `ulimit -f`" : "");
 }
 
 static enum kaon_status load_memory(struct kaon_image *image,

@@ -60,6 +60,22 @@ static bool provide_data(struct kaon_memory *memory)
     return true;
 }
 
+/* All of a snapshot that its view does not show. */
+static bool provide_small(struct kaon_memory *memory)
+{
+    const struct kaon_snapshot *state = memory->state;
+
+    for (uint32_t i = 0; i < state->run_count; i++)
+        for (uint64_t k = 0; k < state->runs[i].pages; k++) {
+            uint64_t address = state->runs[i].address + k * KAON_PAGE_SIZE;
+
+            if (!kaon__memory_owns(memory, address) &&
+                !kaon__memory_provide(memory, address, 1))
+                return false;
+        }
+    return true;
+}
+
 /* What others that began in this state wrote. */
 static bool provide_write_set(struct kaon_memory *memory)
 {
@@ -76,10 +92,13 @@ static bool provide_write_set(struct kaon_memory *memory)
 /* The mailbox, and the stack's first page; the rest as it is touched. */
 static bool provide_start(struct kaon_memory *memory)
 {
+    bool small = memory->state && kaon__snapshot_is_small(memory->state);
+
     memory->mailbox_page = kaon__memory_provide(memory, memory->mailbox, 1);
     return memory->mailbox_page &&
            kaon__memory_provide(memory, memory->stack.high - KAON_PAGE_SIZE,
                                 1) &&
+           (!small || provide_small(memory)) &&
            (memory->state ? provide_write_set(memory) : provide_data(memory));
 }
 

@@ -158,6 +158,12 @@ uint64_t kaon__snapshot_map_pages(const struct kaon_snapshot *snapshot)
     return pages;
 }
 
+bool kaon__snapshot_is_small(const struct kaon_snapshot *snapshot)
+{
+    return snapshot->run_count <= KAON_SMALL_PAGES &&
+           kaon__snapshot_pages(snapshot) <= KAON_SMALL_PAGES;
+}
+
 void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address)
 {
     uint32_t i = 0;

@@ -77,6 +77,11 @@ uint64_t kaon__snapshot_reach(const struct kaon_snapshot *snapshot,
 uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot);
 uint64_t kaon__snapshot_map_pages(const struct kaon_snapshot *snapshot);
 
+/* So few pages that a sandbox is better given copies of all of them at once,
+ * than a memslot to see them by and an exit for each that it writes. */
+#define KAON_SMALL_PAGES 8u
+bool kaon__snapshot_is_small(const struct kaon_snapshot *snapshot);
+
 /* A sandbox wrote a page that it shared so far. */
 void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address);
 

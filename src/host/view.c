@@ -113,7 +113,8 @@ bool kaon__view_detach(struct kaon_view *view, struct kaon_machine *machine)
     return true;
 }
 
-/* Where spaces do not grow, a snapshot is copied and nobody sees it here. */
+/* Where spaces do not grow, or if it is small, a snapshot is copied and nobody
+ * sees it here. */
 static enum kaon_status attach_all(struct kaon_view *view,
                                    struct kaon_machine *machine,
                                    struct kaon_error *err)
@@ -124,7 +125,7 @@ static enum kaon_status attach_all(struct kaon_view *view,
     if (!snapshot)
         return attach(view, machine, view->image->memory,
                       view->image->memory_fd, view->image->memory_size, err);
-    if (!machine->backend->spaces_grow)
+    if (!machine->backend->spaces_grow || kaon__snapshot_is_small(snapshot))
         return KAON_OK;
     for (uint32_t i = 0; !status && i < snapshot->layer_count; i++) {
         const struct kaon_layer *layer = snapshot->layers[i];

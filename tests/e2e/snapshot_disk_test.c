@@ -241,6 +241,36 @@ static void the_write_set_is_saved_with_it(void **state)
     directory_remove(saved.root);
 }
 
+/* All of its few pages are there from the start, however it was opened. */
+static void a_small_snapshot_costs_no_exit(void **state)
+{
+    struct kaon_sandbox *sandbox = e2e_sandbox("echo", NULL);
+    struct kaon_snapshot *snapshot;
+    struct kaon_sandbox_stats did;
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+    char root[PATH_SIZE];
+
+    (void)state;
+    directory_make(root);
+    ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
+    snapshot = take(sandbox);
+    ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(sandbox);
+    snapshot = open_it(root, NULL);
+    sandbox = create_from(snapshot);
+    ASSERT_RETURNS(7, sandbox, "add", KAON_ARGS(kaon_i32(3), kaon_i32(4)));
+    assert_int_equal(kaon_sandbox_stats(sandbox, &did), KAON_OK);
+    assert_int_equal(did.exits, 1);
+    assert_int_equal(did.page_faults, 0);
+    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    ASSERT_RETURNS(7, sandbox, "add", KAON_ARGS(kaon_i32(3), kaon_i32(4)));
+    kaon_sandbox_destroy(sandbox);
+    kaon_snapshot_destroy(snapshot);
+    directory_remove(root);
+}
+
 static uint64_t size_of_blobs;
 
 static void add_size(const char *file, void *user)
@@ -479,6 +509,7 @@ TESTS_NEED_KVM(TEST_ROW(14, a_saved_snapshot_goes_on),
                TEST_ROW(12, sandboxes_of_the_image_can_be_restored),
                TEST(host_functions_are_asked_for_by_name),
                TEST(the_write_set_is_saved_with_it),
+               TEST(a_small_snapshot_costs_no_exit),
                TEST(a_layered_snapshot_shares_its_pages_on_disk),
                TEST_ROW(14, files_that_shrink_while_open_harm_no_host),
                TEST_ROW(14, files_that_change_while_open_harm_no_host),

@@ -184,7 +184,8 @@ struct kaon_save_opts {
  *
  * The directory is made, or is empty, or is a layout already; then the
  * snapshot is added to that. Whatever fails, the directory is as it was, or
- * is not there; and when this returns, all of it is on the disk.
+ * is not there; and when this returns, all of it is on the disk. A snapshot of
+ * a sandbox with mappings (kaon/region.h) cannot be saved.
  *
  * In:      directory  its parent must exist.
  * Returns: KAON_OK; KAON_EINVAL (also: the name is taken); KAON_EIO (the file

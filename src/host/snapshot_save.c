@@ -240,6 +240,12 @@ enum kaon_status kaon_snapshot_save(struct kaon_snapshot *snapshot,
                           "\"%.128s\" is no name for a snapshot: it may have "
                           "letters, digits, _ and, not first, . and -",
                           opts.name);
+    /* A region is a file or buffer that this process has. */
+    if (snapshot->kept_count)
+        return kaon__fail(err, KAON_EINVAL,
+                          "a snapshot with mappings (%u) cannot be saved: "
+                          "unmap them before it is taken",
+                          snapshot->kept_count);
     status = save_in(directory, snapshot, &opts, &why);
     return status ? kaon__store_blame(err, &why, "cannot save a snapshot to",
                                       directory)

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "host/error.h"
+#include "host/memory_file.h"
 
 /* What is hashed or written at a time. */
 #define PIECE_SIZE (UINT64_C(128) << 10)
@@ -37,7 +38,8 @@ static enum kaon_status fail_io(const char *verb, const char *what,
                              ? "; make room on that disk"
                          : errno == EMFILE || errno == ENFILE
                              ? "; close some files or raise ulimit -n"
-                             : "";
+                         : errno == EFBIG ? "; raise ulimit -f"
+                                          : "";
 
     return kaon__fail_errno(err, KAON_EIO, "cannot %s %s: %s%s", verb, what,
                             strerror(errno), advice);
@@ -265,7 +267,13 @@ static enum kaon_status make_file(int directory, mode_t mode,
                 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return fail_io("make", "a file", err);
-    status = write_file(directory, name, fd, source, user, blob, final, err);
+    if (kaon__memory_file_may_have(blob->size)) {
+        status =
+            write_file(directory, name, fd, source, user, blob, final, err);
+    } else {
+        status = fail_io("write", "a blob", err);
+        close(fd);
+    }
     if (status)
         unlinkat(directory, name, 0);
     return status;

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -431,6 +432,30 @@ static void what_fails_opens_nothing(void **state)
     end(&saved);
 }
 
+/* Whoever exceeds it is ended by a signal: so nobody does. */
+static void a_limit_on_files_is_a_status(void **state)
+{
+    struct rlimit before, limit;
+    struct saved saved;
+    char path[PATH_SIZE * 2];
+    enum kaon_status status;
+
+    (void)state;
+    save(&saved);
+    snprintf(path, sizeof path, "%s/new", saved.root);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 2 * PAGE;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    status = kaon_snapshot_save(saved.snapshot, path, NULL, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(status, KAON_EIO);
+    assert_says("raise ulimit -f");
+    assert_int_equal(directory_count(saved.root),
+                     1 + directory_count(saved.path));
+    end(&saved);
+}
+
 /* ---- Damage ------------------------------------------------------------ */
 
 struct flips {
@@ -771,6 +796,7 @@ TESTS(TEST(what_is_saved_is_what_is_opened),
       TEST_LIMIT(120, what_fails_leaves_nothing_new),
       TEST_LIMIT(120, what_fails_leaves_a_layout_as_it_was),
       TEST_LIMIT(120, what_fails_opens_nothing),
+      TEST(a_limit_on_files_is_a_status),
       TEST_ROW_LIMIT(14, 120, a_flipped_byte_is_refused),
       TEST_ROW_LIMIT(14, 120, a_cut_file_is_refused),
       TEST(only_regular_files_are_opened), TEST(directories_are_no_links),

@@ -550,6 +550,89 @@ static void another_mapping_at_the_same_address_is_seen(void **state)
     kaon_domain_destroy(domain);
 }
 
+/* A second thread, with a vCPU of its own, that calls when it is asked to. */
+struct partner {
+    struct kaon_sandbox *other, *sandbox;
+    uint64_t other_at, at;
+    pthread_barrier_t turn;
+    unsigned rounds, wrong;
+    uint32_t expected;
+};
+
+static void partner_calls(struct partner *p, struct kaon_sandbox *sandbox,
+                          const char *function, uint64_t address,
+                          const uint32_t *expected)
+{
+    struct kaon_outcome out;
+
+    if (kaon_call(sandbox, &out, function, KAON_ARGS(kaon_u64(address)), NULL,
+                  NULL) ||
+        out.kind != KAON_RETURNED || (expected && out.value.u32 != *expected))
+        p->wrong++;
+}
+
+static void *be_partner(void *user)
+{
+    struct partner *p = user;
+
+    pthread_barrier_wait(&p->turn);
+    partner_calls(p, p->other, "watch", p->other_at, NULL);
+    for (unsigned i = 0; i < p->rounds; i++) {
+        pthread_barrier_wait(&p->turn);
+        partner_calls(p, p->sandbox, "read_byte", p->at, &p->expected);
+        pthread_barrier_wait(&p->turn);
+    }
+    return NULL;
+}
+
+static void each_vcpu_that_ran_it_forgets_what_is_unmapped(void **state)
+{
+    struct kaon_region *regions[] = { make_buffer(2 * PAGE),
+                                      make_buffer(2 * PAGE) };
+    struct kaon_region *signal = make_buffer(PAGE);
+    struct kaon_domain *domain = make_domain();
+    struct partner p = { .other = sandbox_in(domain),
+                         .sandbox = sandbox_in(domain),
+                         .rounds = e2e_scaled(100) };
+    struct kaon_domain_stats stats;
+    pthread_t thread;
+
+    (void)state;
+    *(unsigned char *)kaon_region_data(regions[0]) = 1;
+    *(unsigned char *)kaon_region_data(regions[1]) = 2;
+    p.other_at = map(p.other, signal, KAON_MAP_READ);
+    pthread_barrier_init(&p.turn, NULL, 2);
+    pthread_create(&thread, NULL, be_partner, &p);
+    pthread_barrier_wait(&p.turn);
+    /* Both are in a call at once, so that each thread has a vCPU. */
+    do {
+        ask(p.sandbox, "digest", KAON_ARGS(kaon_u64(0x310000), kaon_u64(64)));
+        kaon_domain_stats(domain, &stats);
+    } while (stats.vcpus < 2);
+    while (kaon_sandbox_state(p.other) == KAON_SANDBOX_RUNNING) {
+        __atomic_add_fetch((unsigned char *)kaon_region_data(signal), 1,
+                           __ATOMIC_RELEASE);
+        e2e_sleep(MILLISECOND);
+    }
+    for (unsigned i = 0; i < p.rounds; i++) {
+        p.at = map(p.sandbox, regions[i % 2], (enum kaon_map_mode)(i % 3));
+        p.expected = 1 + i % 2;
+        assert_int_equal(peek(p.sandbox, p.at), p.expected);
+        pthread_barrier_wait(&p.turn);
+        pthread_barrier_wait(&p.turn);
+        unmap(p.sandbox, p.at);
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(p.wrong, 0);
+    pthread_barrier_destroy(&p.turn);
+    kaon_sandbox_destroy(p.other);
+    kaon_sandbox_destroy(p.sandbox);
+    kaon_domain_destroy(domain);
+    kaon_region_destroy(regions[0]);
+    kaon_region_destroy(regions[1]);
+    kaon_region_destroy(signal);
+}
+
 /* The harness looks for descriptors, mappings and heap. */
 static void ten_thousand_cycles_leak_nothing(void **state)
 {
@@ -1173,6 +1256,7 @@ TESTS_NEED_KVM(
     TEST_ROW(22, a_large_mapping_is_seen_to_its_end),
     TEST_ROW(23, what_is_unmapped_is_gone),
     TEST_ROW(23, another_mapping_at_the_same_address_is_seen),
+    TEST_ROW(23, each_vcpu_that_ran_it_forgets_what_is_unmapped),
     TEST_ROW_LIMIT(23, 300, ten_thousand_cycles_leak_nothing),
     TEST_ROW(23, what_is_no_region_is_refused_by_name),
     TEST_ROW(23, what_cannot_be_mapped_there_is_refused_by_name),

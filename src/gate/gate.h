@@ -53,6 +53,7 @@
 
 /* What else it reads there, which is the contract's. */
 #define KAON_GATE_FRAME_KIND 128
+#define KAON_GATE_PAYLOAD 256
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -78,7 +79,9 @@ AT(stack, KAON_GATE_STACK);
 #undef AT
 _Static_assert(sizeof(struct kaon_gate_words) ==
                        sizeof ((struct kaon_mailbox *)0)->gate &&
-                   offsetof(struct kaon_mailbox, frame) == KAON_GATE_FRAME_KIND,
+                   offsetof(struct kaon_mailbox, frame) ==
+                       KAON_GATE_FRAME_KIND &&
+                   offsetof(struct kaon_mailbox, payload) == KAON_GATE_PAYLOAD,
                "assembly relies on it");
 
 /* The page's contents for KVM. */

@@ -80,8 +80,10 @@ sleep:
         jmp     wait
 
 /* An answer goes back to who left. A call finds what ENTRY gives it, but for
- * vector registers, which no function expects anything of. */
+ * vector registers, which no function expects anything of. Either looks for
+ * values where the payload begins, and then writes there. */
 my_turn:
+        prefetchw KAON_GATE_PAYLOAD(%rdi)
         mov     KAON_GATE_FRAME_KIND(%rdi), %eax
         cmp     $FRAME_CALL, %eax
         je      2f

@@ -351,7 +351,11 @@ bool kaon__memory_turn_came(const struct kaon_memory *memory)
     uint32_t turn =
         __atomic_load_n(&gate_words(memory)->turn, __ATOMIC_ACQUIRE);
 
-    return turn != KAON_TURN_OF_GUEST && turn != KAON_TURN_OF_GUEST_ALONE;
+    if (turn == KAON_TURN_OF_GUEST || turn == KAON_TURN_OF_GUEST_ALONE)
+        return false;
+    /* Where values lie first: the host reads there next, and then writes. */
+    __builtin_prefetch(memory->mailbox_page + KAON_MAILBOX_FREE, 1);
+    return true;
 }
 
 bool kaon__memory_turn_sleep(struct kaon_memory *memory)

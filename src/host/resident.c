@@ -55,7 +55,8 @@ struct kaon_resident {
     pthread_t runner;
     uint32_t looks; /* before who waits sleeps */
 
-    atomic_uint job; /* a futex */
+    atomic_uint job;     /* a futex */
+    atomic_bool awaited; /* somebody sleeps until the guest is out */
 
     /* Of who the job says. */
     struct kaon_exit exit;
@@ -95,8 +96,6 @@ static void await_out(struct kaon_resident *resident)
         sleep_while(resident, job);
 }
 
-/* An exit that the caller will answer soon is worth looking for a job; one
- * of a guest that gave up waiting is not. */
 static enum job await_job(struct kaon_resident *resident, uint32_t looks)
 {
     while (looks-- && job_of(resident) == OUT)
@@ -129,6 +128,13 @@ static enum kaon_status enter(struct kaon_resident *resident)
         &sandbox->pointers, &resident->exit, &resident->error);
 }
 
+/* Is it worth looking for the next job? Not if the guest gave up waiting. */
+static bool is_answered_soon(const struct kaon_resident *resident)
+{
+    return resident->exit.kind != KAON_EXIT_GATE ||
+           atomic_load(&resident->awaited);
+}
+
 static void *runner(void *user)
 {
     struct kaon_resident *resident = user;
@@ -149,7 +155,7 @@ static void *runner(void *user)
             resident->status = backend_of(resident)->vcpu_resume(
                 resident->slot->vcpu, &resident->exit, &resident->error);
         resident->pending = true;
-        looks = resident->exit.kind == KAON_EXIT_GATE ? 0 : resident->looks;
+        looks = is_answered_soon(resident) ? resident->looks : 0;
     }
     if (resident->slot)
         kaon__domain_return(resident->slot);
@@ -191,13 +197,18 @@ static void await_either(struct kaon_resident *resident)
             return;
         kaon__pause();
     }
+    atomic_store(&resident->awaited, true);
     if (kaon__memory_turn_sleep(memory))
         await_out(resident);
+    atomic_store(&resident->awaited, false);
 }
 
 /*
  * The vCPU is out, and says why. That a guest left is its handing over, unless
- * it left before it had the turn: then it is to go on.
+ * it left before it had the turn: then it is to go on. If it did hand over it
+ * goes in again at once, to wait for its next turn while the host is busy with
+ * this one: else each call in a row would find it out, and the host be woken
+ * by the next exit.
  */
 static enum kaon_status take_exit(struct kaon_resident *resident,
                                   struct kaon_exit *exit,
@@ -214,6 +225,8 @@ static enum kaon_status take_exit(struct kaon_resident *resident,
         !kaon__memory_turn_came(resident->sandbox->memory))
         exit->kind = KAON_EXIT_KICKED;
     resident->my_turn = exit->kind == KAON_EXIT_GATE;
+    if (resident->my_turn)
+        set_job(resident, RESUME);
     return KAON_OK;
 }
 

@@ -239,10 +239,11 @@ look:
        :: job == OUT -> /* take_exit() */
           pending = false;
           if
-          :: why == GATE && MINE -> my_turn = true; over = true
+          :: why == GATE && MINE -> my_turn = true; over = true;
+             set_job(RESUME)
           :: why == GATE && !MINE -> atomic { !buffered }
              if /* the buffer may have hidden what it is */
-             :: MINE -> my_turn = true; over = true
+             :: MINE -> my_turn = true; over = true; set_job(RESUME)
              :: !MINE
              fi
           :: why == KICKED

@@ -12,7 +12,7 @@
 #include "host/arena.h"
 #include "host/error.h"
 #include "host/image.h"
-#include "host/memory_map.h"
+#include "host/memory_mapping.h"
 #include "host/seed.h"
 #include "host/snapshot.h"
 #include "host/view.h"

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mappings. Owns them: references to regions, what is attached to the machine
- * for them, and the copies of pages that the guest wrote.
+ * A memory's mappings: where they may be, which there are, and what a snapshot
+ * keeps of them. Owns the list.
  *
- * Invariants. A page of the window shows what its one mapping has there, or
- * nothing. Where spaces grow, a copied page is copied for as long as the
- * mapping lives, and the guest saw the region's page there before, or nothing.
- * Elsewhere all pages are copied from the start. What a region holds is copied
- * by kaon__region_read(), never from a file's mapping.
+ * Invariant: a page of the window shows what its one mapping has there, or
+ * nothing.
  */
 #include "host/memory_map.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/error.h"
+#include "host/memory_mapping.h"
 #include "host/memory_page.h"
-#include "host/region.h"
 #include "host/snapshot.h"
-
-#define WORD_BITS 64u
 
 static uint64_t end_of(const struct kaon_mapping *mapping)
 {
@@ -38,252 +32,16 @@ static struct kaon_mapping *find(const struct kaon_memory *memory,
     return mapping && mapping->address <= address ? mapping : NULL;
 }
 
-/* ---- Copied pages ------------------------------------------------------ */
-
-static bool is_copied(const struct kaon_mapping *mapping, uint64_t page)
-{
-    return mapping->copy &&
-           mapping->copied[page / WORD_BITS] >> page % WORD_BITS & 1;
-}
-
-static void set_copied(struct kaon_mapping *mapping, uint64_t page)
-{
-    if (is_copied(mapping, page))
-        return;
-    mapping->copied[page / WORD_BITS] |= UINT64_C(1) << page % WORD_BITS;
-    mapping->copied_count++;
-}
-
-/* The first page from `page` on that is copied, or else is not; the number of
- * pages if there is none. */
-static uint64_t next_page(const struct kaon_mapping *mapping, uint64_t page,
-                          bool copied)
-{
-    uint64_t invert = copied ? 0 : UINT64_MAX;
-
-    if (!mapping->copy)
-        return copied ? mapping->pages : page;
-    while (page < mapping->pages) {
-        uint64_t word = mapping->copied[page / WORD_BITS] ^ invert;
-
-        word >>= page % WORD_BITS;
-        if (word) {
-            page += (uint64_t)__builtin_ctzll(word);
-            return page < mapping->pages ? page : mapping->pages;
-        }
-        page = (page / WORD_BITS + 1) * WORD_BITS;
-    }
-    return mapping->pages;
-}
-
-static unsigned char *copy_at(const struct kaon_mapping *mapping, uint64_t page)
-{
-    return mapping->copy->memory + page * KAON_PAGE_SIZE;
-}
-
-static enum kaon_status copy_pages(struct kaon_mapping *mapping, uint64_t page,
-                                   uint64_t end, struct kaon_error *err)
-{
-    if (kaon__region_read(mapping->region, page * KAON_PAGE_SIZE,
-                          copy_at(mapping, page),
-                          (end - page) * KAON_PAGE_SIZE) < 0)
-        return kaon__fail_errno(err, KAON_EIO,
-                                "cannot read a file that is mapped: %s",
-                                strerror(errno));
-    return KAON_OK;
-}
-
-/* Gives copied pages what the region has, but for those that are kept. */
-static enum kaon_status renew(struct kaon_mapping *mapping,
-                              const struct kaon_kept_mapping *kept,
-                              struct kaon_error *err)
-{
-    uint64_t page = next_page(mapping, 0, true), k = 0;
-    enum kaon_status status = KAON_OK;
-
-    while (!status && page < mapping->pages) {
-        uint64_t end = next_page(mapping, page, false);
-
-        while (k < kept->page_count && kept->pages[k] < page)
-            k++;
-        if (k < kept->page_count && kept->pages[k] == page) {
-            memcpy(copy_at(mapping, page), kept->content + k * KAON_PAGE_SIZE,
-                   KAON_PAGE_SIZE);
-            page = next_page(mapping, page + 1, true);
-            continue;
-        }
-        if (k < kept->page_count && kept->pages[k] < end)
-            end = kept->pages[k];
-        status = copy_pages(mapping, page, end, err);
-        page = next_page(mapping, end, true);
-    }
-    return status;
-}
-
-/* ---- Attaching and showing --------------------------------------------- */
-
-static void free_mapping(struct kaon_mapping *mapping)
-{
-    kaon_region_destroy(mapping->copy);
-    kaon_region_destroy(mapping->region);
-    free(mapping);
-}
-
-static enum kaon_status detach_one(const struct kaon_memory *memory,
-                                   uint64_t *physical, struct kaon_error *err)
-{
-    enum kaon_status status = KAON_OK;
-
-    if (*physical)
-        status =
-            backend_of(memory)->machine_detach(memory->machine, *physical, err);
-    if (!status)
-        *physical = 0;
-    return status;
-}
-
-static enum kaon_status detach(const struct kaon_memory *memory,
-                               struct kaon_mapping *mapping,
-                               struct kaon_error *err)
-{
-    enum kaon_status status = detach_one(memory, &mapping->physical, err);
-
-    return status ? status : detach_one(memory, &mapping->copy_physical, err);
-}
-
-/* Ends one that is in no list. What the machine would not let go of must stay
- * for ever; that takes two failures in a row. */
-static void end_mapping(const struct kaon_memory *memory,
-                        struct kaon_mapping *mapping)
-{
-    if (detach(memory, mapping, NULL) == KAON_OK)
-        free_mapping(mapping);
-}
-
-static enum kaon_status attach_region(const struct kaon_memory *memory,
-                                      const struct kaon_region *region,
-                                      bool writable, uint64_t *physical,
-                                      struct kaon_error *err)
-{
-    const struct kaon_host_memory shown = {
-        .at = region->memory,
-        .fd = region->fd,
-        .offset = region->offset,
-        .size = kaon__region_pages(region) * KAON_PAGE_SIZE,
-        .writable = writable,
-    };
-
-    return backend_of(memory)->machine_attach(memory->machine, &shown, physical,
-                                              err);
-}
-
-/* Where spaces do not grow, nobody sees the region's own pages if they are to
- * be copied. */
-static enum kaon_status attach(const struct kaon_memory *memory,
-                               struct kaon_mapping *mapping,
-                               struct kaon_error *err)
-{
-    enum kaon_status status = KAON_OK;
-
-    if (mapping->copy)
-        status = attach_region(memory, mapping->copy, true,
-                               &mapping->copy_physical, err);
-    if (!status && (!mapping->copy || backend_of(memory)->spaces_grow))
-        status = attach_region(memory, mapping->region,
-                               mapping->mode == KAON_MAP_WRITE,
-                               &mapping->physical, err);
-    return status;
-}
-
-static enum kaon_status show(const struct kaon_memory *memory,
-                             const struct kaon_mapping *mapping,
-                             struct kaon_error *err)
-{
-    enum kaon_status status = KAON_OK;
-
-    for (uint64_t page = 0, end; !status && page < mapping->pages; page = end) {
-        bool copied = is_copied(mapping, page);
-        uint64_t offset = page * KAON_PAGE_SIZE;
-
-        end = next_page(mapping, page, !copied);
-        status = backend_of(memory)->space_map(
-            memory->machine, memory->space, mapping->address + offset,
-            (copied ? mapping->copy_physical : mapping->physical) + offset,
-            end - page,
-            copied || mapping->mode == KAON_MAP_WRITE ? KAON_PROTECT_WRITE
-                                                      : KAON_PROTECT_READ,
-            err);
-    }
-    return status;
-}
-
-static void hide(const struct kaon_memory *memory,
-                 const struct kaon_mapping *mapping)
-{
-    backend_of(memory)->space_unmap(memory->machine, memory->space,
-                                    mapping->address, mapping->pages);
-}
-
-/* ---- Making one -------------------------------------------------------- */
-
-static enum kaon_status make_copy(const struct kaon_memory *memory,
-                                  struct kaon_mapping *mapping,
-                                  struct kaon_error *err)
-{
-    const struct kaon_kept_mapping nothing = { 0 };
-    enum kaon_status status = kaon_region_create(
-        &mapping->copy, mapping->pages * KAON_PAGE_SIZE, err);
-
-    if (status || backend_of(memory)->spaces_grow)
-        return status;
-    for (uint64_t page = 0; page < mapping->pages; page++)
-        set_copied(mapping, page);
-    return renew(mapping, &nothing, err);
-}
-
-/* Of a region as it is; not attached yet, and shown nowhere. */
-static enum kaon_status make(const struct kaon_memory *memory,
-                             struct kaon_mapping **out,
-                             struct kaon_region *region, uint64_t address,
-                             enum kaon_map_mode mode, struct kaon_error *err)
-{
-    uint64_t pages = kaon__region_pages(region);
-    uint64_t words =
-        mode == KAON_MAP_COPY ? (pages + WORD_BITS - 1) / WORD_BITS : 0;
-    struct kaon_mapping *mapping =
-        calloc(1, sizeof *mapping + words * sizeof *mapping->copied);
-    enum kaon_status status = KAON_OK;
-
-    if (!mapping)
-        return kaon__fail(err, KAON_ENOMEM, "out of memory for a mapping");
-    mapping->region = kaon_region_hold(region);
-    mapping->address = address;
-    mapping->pages = pages;
-    mapping->mode = mode;
-    if (mode == KAON_MAP_COPY)
-        status = make_copy(memory, mapping, err);
-    if (status)
-        free_mapping(mapping);
-    else
-        *out = mapping;
-    return status;
-}
-
-/* Attaches, shows and lists it; or ends it. */
+/* Shows and lists it; or ends it. */
 static enum kaon_status add(struct kaon_memory *memory,
                             struct kaon_mapping *mapping,
                             struct kaon_error *err)
 {
     struct kaon_mapping **at = &memory->mappings;
-    enum kaon_status status = attach(memory, mapping, err);
+    enum kaon_status status = kaon__mapping_show(memory, mapping, err);
 
-    if (!status) {
-        status = show(memory, mapping, err);
-        if (status)
-            hide(memory, mapping);
-    }
     if (status) {
-        end_mapping(memory, mapping);
+        kaon__mapping_end(memory, mapping);
         return status;
     }
     while (*at && (*at)->address < mapping->address)
@@ -379,7 +137,8 @@ enum kaon_status kaon__memory_map(struct kaon_memory *memory,
                                     : pick(memory, &place, size, err);
 
     if (!status)
-        status = make(memory, &mapping, region, place, mode, err);
+        status =
+            kaon__mapping_create(memory, &mapping, region, place, mode, err);
     if (!status)
         status = add(memory, mapping, err);
     if (!status)
@@ -396,15 +155,14 @@ static enum kaon_status unmap(struct kaon_memory *memory,
     struct kaon_mapping **from = &memory->mappings;
     enum kaon_status status;
 
-    hide(memory, mapping);
     memory->remapped++;
-    status = detach(memory, mapping, err);
+    status = kaon__mapping_hide(memory, mapping, err);
     if (status)
         return status;
     while (*from != mapping)
         from = &(*from)->next;
     *from = mapping->next;
-    free_mapping(mapping);
+    kaon__mapping_free(mapping);
     return KAON_OK;
 }
 
@@ -437,7 +195,7 @@ void kaon__memory_forget_mappings(struct kaon_memory *memory)
         struct kaon_mapping *mapping = memory->mappings;
 
         memory->mappings = mapping->next;
-        free_mapping(mapping);
+        kaon__mapping_free(mapping);
     }
 }
 
@@ -447,7 +205,7 @@ void kaon__memory_release_mappings(struct kaon_memory *memory)
         struct kaon_mapping *mapping = memory->mappings;
 
         memory->mappings = mapping->next;
-        end_mapping(memory, mapping);
+        kaon__mapping_end(memory, mapping);
     }
 }
 
@@ -470,7 +228,7 @@ static bool fits(const struct kaon_mapping *mapping,
     if (!kept || kept->region != mapping->region || kept->mode != mapping->mode)
         return false;
     for (uint64_t i = 0; i < kept->page_count; i++)
-        if (!is_copied(mapping, kept->pages[i]))
+        if (!kaon__mapping_is_copied(mapping, kept->pages[i]))
             return false;
     return true;
 }
@@ -508,13 +266,13 @@ static enum kaon_status map_kept(struct kaon_memory *memory,
                                  struct kaon_error *err)
 {
     struct kaon_mapping *mapping;
-    enum kaon_status status =
-        make(memory, &mapping, kept->region, kept->address, kept->mode, err);
+    enum kaon_status status = kaon__mapping_create(
+        memory, &mapping, kept->region, kept->address, kept->mode, err);
 
     if (status)
         return status;
     for (uint64_t i = 0; i < kept->page_count; i++)
-        set_copied(mapping, kept->pages[i]);
+        kaon__mapping_set_copied(mapping, kept->pages[i]);
     return add(memory, mapping, err);
 }
 
@@ -536,7 +294,8 @@ enum kaon_status kaon__memory_remap(struct kaon_memory *memory,
     for (struct kaon_mapping *mapping = memory->mappings; !status && mapping;
          mapping = mapping->next)
         if (mapping->copied_count)
-            status = renew(mapping, find_kept(snapshot, mapping->address), err);
+            status = kaon__mapping_renew(
+                mapping, find_kept(snapshot, mapping->address), err);
     return status;
 }
 
@@ -547,7 +306,7 @@ static bool is_changed(const struct kaon_mapping *mapping, uint64_t page)
 
     return kaon__region_read(mapping->region, page * KAON_PAGE_SIZE, was,
                              sizeof was) < 0 ||
-           memcmp(was, copy_at(mapping, page), sizeof was) != 0;
+           memcmp(was, kaon__mapping_copy_at(mapping, page), sizeof was) != 0;
 }
 
 static bool keep_pages(const struct kaon_mapping *mapping,
@@ -562,13 +321,13 @@ static bool keep_pages(const struct kaon_mapping *mapping,
     kept->content = malloc(most * KAON_PAGE_SIZE);
     if (!kept->pages || !kept->content)
         return false;
-    for (page = next_page(mapping, 0, true); page < mapping->pages;
-         page = next_page(mapping, page + 1, true)) {
+    for (page = kaon__mapping_next(mapping, 0, true); page < mapping->pages;
+         page = kaon__mapping_next(mapping, page + 1, true)) {
         if (!is_changed(mapping, page))
             continue;
         kept->pages[kept->page_count] = page;
         memcpy(kept->content + kept->page_count * KAON_PAGE_SIZE,
-               copy_at(mapping, page), KAON_PAGE_SIZE);
+               kaon__mapping_copy_at(mapping, page), KAON_PAGE_SIZE);
         kept->page_count++;
     }
     /* In a process all pages are copied, and few of them written. */
@@ -629,14 +388,15 @@ enum kaon_fault_answer kaon__memory_map_fault(struct kaon_memory *memory,
         return KAON_FAULT_DENIED;
     page = (address - mapping->address) / KAON_PAGE_SIZE;
     if (kaon__region_read(mapping->region, page * KAON_PAGE_SIZE,
-                          copy_at(mapping, page), KAON_PAGE_SIZE) <= 0)
+                          kaon__mapping_copy_at(mapping, page),
+                          KAON_PAGE_SIZE) <= 0)
         return KAON_FAULT_DENIED;
     if (backend_of(memory)->space_map(memory->machine, memory->space, address,
                                       mapping->copy_physical +
                                           page * KAON_PAGE_SIZE,
                                       1, KAON_PROTECT_WRITE, NULL))
         return KAON_FAULT_NO_PAGE;
-    set_copied(mapping, page);
+    kaon__mapping_set_copied(mapping, page);
     memory->copied++;
     memory->stale = 0;
     return KAON_FAULT_PROVIDED;
@@ -651,7 +411,7 @@ bool kaon__memory_map_read(const struct kaon_memory *memory, uint64_t address,
     if (!mapping)
         return false;
     offset = address - mapping->address;
-    if (!is_copied(mapping, offset / KAON_PAGE_SIZE))
+    if (!kaon__mapping_is_copied(mapping, offset / KAON_PAGE_SIZE))
         return kaon__region_read(mapping->region, offset, to, size) > 0 ||
                offset >= mapping->region->size;
     memcpy(to, mapping->copy->memory + offset, size);

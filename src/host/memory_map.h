@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What of the host's regions a memory shows: mappings, in a window of guest
- * addresses that has nothing else, and so page tables of its own.
- *
- * A mapping is attached to the machine for itself: that is how it can be taken
- * back where spaces only grow (backend.h). The pages of KAON_MAP_COPY that the
- * guest wrote lie in a buffer that is the mapping's own.
+ * addresses that has nothing else, and so page tables of its own. One mapping
+ * is memory_mapping.h.
  */
 #ifndef KAON_SRC_HOST_MEMORY_MAP_H
 #define KAON_SRC_HOST_MEMORY_MAP_H
@@ -13,17 +10,6 @@
 #include <kaon/region.h>
 
 #include "host/memory.h"
-
-struct kaon_mapping {
-    struct kaon_mapping *next;  /* at a higher address */
-    struct kaon_region *region; /* a reference */
-    struct kaon_region *copy;   /* KAON_MAP_COPY: what the guest wrote */
-    uint64_t address, pages;
-    uint64_t physical, copy_physical; /* 0: not attached */
-    enum kaon_map_mode mode;
-    uint64_t copied_count;
-    uint64_t copied[]; /* a bit for each page that shows `copy` */
-};
 
 /* What a snapshot keeps of a mapping. */
 struct kaon_kept_mapping {

@@ -8,8 +8,7 @@
 
 #include "host/arena.h"
 #include "host/error.h"
-#include "host/memory_map.h"
-#include "host/region.h"
+#include "host/memory_mapping.h"
 #include "support/fail_nth.h"
 
 #include <stdio.h>

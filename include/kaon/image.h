@@ -56,7 +56,8 @@ struct kaon_segment {
 /**
  * kaon_image_open - parse a guest image from a file
  *
- * The file is read once; later changes to it do not matter.
+ * The file is read once; later changes to it do not matter. The image keeps
+ * its bytes, for snapshots that are saved.
  *
  * Out:     out   the image. Release with kaon_image_destroy().
  * In:      path  a regular file.

@@ -351,6 +351,21 @@ static enum kaon_status sync_directory(int directory, struct kaon_error *err)
     return KAON_OK;
 }
 
+/* What leads from the layout to its blobs. */
+static enum kaon_status sync_way(const struct kaon_store *store,
+                                 struct kaon_error *err)
+{
+    int blobs = openat(store->directory, "blobs",
+                       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    enum kaon_status status;
+
+    if (blobs < 0)
+        return fail_io("open", "blobs", err);
+    status = sync_directory(blobs, err);
+    close(blobs);
+    return status;
+}
+
 /* From here on all of it can be seen, so that nothing is removed if the disk
  * fails now. Takes the place of an empty directory too, and of nothing else. */
 static enum kaon_status move_in(struct kaon_store_writer *writer,
@@ -371,6 +386,8 @@ enum kaon_status kaon__store_commit(struct kaon_store_writer *writer,
     bool is_new = !kaon__store_was_there(writer);
     enum kaon_status status = sync_directory(writer->store.blobs, err);
 
+    if (!status && is_new)
+        status = sync_way(&writer->store, err);
     if (!status && is_new)
         status = put_text(writer, KAON_STORE_LAYOUT, kaon__oci_layout,
                           strlen(kaon__oci_layout), err);

@@ -20,6 +20,10 @@ kaon__gate_kvm:
  * requested and none in the image's XSTATE_BV puts each into its initial
  * state, AVX-512 included; MXCSR comes from the image. It works at CPL 3 and
  * takes 0.2 us, where KVM_SET_XSAVE is a system call.
+ *
+ * Segment selectors are what the guest loaded last, before a restore too: they
+ * become null, and the bases, which some CPUs clear with that, are set again.
+ * (The first instruction must set one: there the host sees a CPU that cannot.)
  */
         .org    kaon__gate_kvm + KAON_GATE_ENTRY
         wrfsbase %r8
@@ -29,6 +33,12 @@ kaon__gate_kvm:
         xrstor  initial_state(%rip)
         xor     %eax, %eax
         xor     %edx, %edx
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %fs
+        mov     %eax, %gs
+        wrfsbase %r8
+        wrgsbase %r9
         jmp     *%r11
 
 /*

@@ -42,9 +42,15 @@ static void entry_sets_the_bases_and_scrubs_before_it_jumps(void **state)
         0x0f, 0xae, 0x2d,             /* xrstor disp32(%rip) */
     };
     static const unsigned char tail[] = {
-        0x31, 0xc0,       /* xor %eax, %eax */
-        0x31, 0xd2,       /* xor %edx, %edx */
-        0x41, 0xff, 0xe3, /* jmp *%r11 */
+        0x31, 0xc0,                   /* xor %eax, %eax */
+        0x31, 0xd2,                   /* xor %edx, %edx */
+        0x8e, 0xd8,                   /* mov %eax, %ds */
+        0x8e, 0xc0,                   /* mov %eax, %es */
+        0x8e, 0xe0,                   /* mov %eax, %fs */
+        0x8e, 0xe8,                   /* mov %eax, %gs */
+        0xf3, 0x49, 0x0f, 0xae, 0xd0, /* wrfsbase %r8 */
+        0xf3, 0x49, 0x0f, 0xae, 0xd9, /* wrgsbase %r9 */
+        0x41, 0xff, 0xe3,             /* jmp *%r11 */
     };
     const unsigned char *entry = kaon__gate_kvm + KAON_GATE_ENTRY;
     int32_t displacement;

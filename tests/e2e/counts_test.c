@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
@@ -222,6 +223,17 @@ static bool call_from_pool(struct setting *setting)
            !kaon_call(sandbox, &out, "count", KAON_NO_ARGS, NULL, NULL) &&
            out.kind == KAON_RETURNED && out.value.i32 == 1 &&
            !kaon_pool_release(setting->pool, sandbox);
+}
+
+/* Resident from the first time on; nobody gives up looking for the other. */
+static bool call_resident(struct setting *setting)
+{
+    if (!kaon_sandbox_is_resident(setting->sandbox) &&
+        kaon_sandbox_start_resident(
+            setting->sandbox, KAON_RESIDENT_OPTS(.spin_ns = 60 * SECOND), NULL))
+        return false;
+    return call_count(setting) && call_host_add(setting) &&
+           call_large(setting) && call_with_deadline(setting);
 }
 
 /* What the child is to do, and what comes of it. */
@@ -444,6 +456,18 @@ static void a_clean_sandbox_for_a_call_takes_no_more_than_the_call(void **state)
     assert_tally(&tally, TIMES);
 }
 
+static void calls_of_a_resident_guest_take_none(void **state)
+{
+    cpu_set_t cpus;
+    struct tally tally;
+
+    (void)state;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) < 2)
+        harness_skip("guest and host need a CPU each");
+    tally = tally_of(call_resident);
+    assert_tally(&tally, 0);
+}
+
 TESTS_NEED_KVM(TEST(a_warm_call_is_one_kvm_run_and_nothing_else),
                TEST(so_are_sixteen_calls_in_a_batch),
                TEST(a_host_call_is_one_kvm_run_more),
@@ -455,4 +479,5 @@ TESTS_NEED_KVM(TEST(a_warm_call_is_one_kvm_run_and_nothing_else),
                TEST(to_heal_a_sandbox_takes_no_more),
                TEST(creating_from_a_snapshot_takes_none),
                TEST(neither_does_destroying_what_was_made_so),
-               TEST(a_clean_sandbox_for_a_call_takes_no_more_than_the_call))
+               TEST(a_clean_sandbox_for_a_call_takes_no_more_than_the_call),
+               TEST(calls_of_a_resident_guest_take_none))

@@ -41,6 +41,16 @@ kaon__gate_process:
         rdgsbase %rcx
         mov     %rcx, AT(CONTROL_GS)
         movl    $KAON_REASON_GATE, AT(CONTROL_REASON)
+        cmpl    $0, AT(CONTROL_PROVE)
+        je      hand_over
+        mov     $KAON_PROCESS_WITNESS, %edi
+        lea     one(%rip), %rsi
+        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
+        mov     $__NR_write, %eax
+        syscall
+        .globl  kaon__gate_process_proved
+        .hidden kaon__gate_process_proved
+kaon__gate_process_proved:
 
 /*
  * Hands the turn to the host and waits for it. Returns if the host resumes,
@@ -90,8 +100,21 @@ my_turn:
         jne     enter
         ret
 
-/* Enter the guest afresh: all registers from the control page, or clear. */
+/*
+ * Enter the guest afresh: all registers from the control page, or clear. The
+ * host wrote no reason: if there is one, a trap came late, and what it left
+ * behind is to go first.
+ */
 enter:
+        cmpl    $0, AT(CONTROL_REASON)
+        jne     kaon__gate_process_parked
+        movl    $1, AT(CONTROL_ENTERED)
+        movl    $0, AT(CONTROL_GUEST_SLEEPS)
+        xor     %eax, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %fs
+        mov     %eax, %gs
         mov     AT(CONTROL_FS), %rax
         wrfsbase %rax
         mov     AT(CONTROL_GS), %rax

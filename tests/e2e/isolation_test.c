@@ -362,6 +362,13 @@ static void a_restore_asks_nothing_of_the_process(void **state)
             ASSERT_OUTCOME(KAON_DEADLINE, out);
         }
         ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        if (how == 1) { /* it has left, and is found to be stopped later */
+            ASSERT_OK(kaon_sandbox_init(
+                sandbox, &out, KAON_CALL_OPTS(.deadline_ns = MILLISECOND),
+                &err));
+            ASSERT_OUTCOME(KAON_DEADLINE, out);
+            ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        }
         if (how == 2)
             ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
         else

@@ -16,7 +16,7 @@
         .section .rodata, "a"
         .globl  park_code, park_waits, park_runs_on, park_flickers
         .globl  park_sleeps_stepping, park_parks_stepping, park_leaves_things
-        .globl  park_looks, park_code_end
+        .globl  park_looks, park_proves_stepping, park_code_end
 
 park_code:
 
@@ -82,6 +82,20 @@ park_parks_stepping:
         mov     GUEST_DATA + 64, %rsi
         mov     $KAON_PROCESS_WITNESS_SIZE, %edx
         mov     $1, %eax                /* write */
+        jmp     call_stepping
+
+/* Leaves things, and makes the call of one that leaves for good (rdi: where),
+ * with a trap to come. */
+park_proves_stepping:
+        mov     %rdi, %rbx
+        movq    $0x5ec3e7, DEEP
+        mov     $0x5ec3e7, %r15
+        movl    $KAON_REASON_GATE, CONTROL(CONTROL_REASON)
+        mov     $KAON_PROCESS_WITNESS, %edi
+        mov     GUEST_DATA + 64, %rsi
+        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
+        mov     $1, %eax                /* write */
+        movl    $KAON_TURN_HOST, CONTROL(CONTROL_TURN)
         jmp     call_stepping
 
 /* In places that are not its memory, and in registers. */

@@ -58,6 +58,8 @@
 #define CONTROL_ARCH 76
 #define CONTROL_CONTEXT 80
 #define CONTROL_CONTEXT_WORDS 23 /* gregset_t of <sys/ucontext.h> */
+#define CONTROL_PROVE 264
+#define CONTROL_ENTERED 268
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -74,6 +76,8 @@ struct kaon_control {
     uint32_t reason;
     uint32_t signal, code, arch;
     uint64_t context[CONTROL_CONTEXT_WORDS];
+    uint32_t prove;   /* to leave, make the witness's call first: park.c */
+    uint32_t entered; /* the guest was entered, by the gate, in this turn */
 };
 #define AT(field, offset)                                            \
     _Static_assert(offsetof(struct kaon_control, field) == (offset), \
@@ -93,6 +97,8 @@ AT(signal, CONTROL_SIGNAL);
 AT(code, CONTROL_CODE);
 AT(arch, CONTROL_ARCH);
 AT(context, CONTROL_CONTEXT);
+AT(prove, CONTROL_PROVE);
+AT(entered, CONTROL_ENTERED);
 #undef AT
 
 /* The gate page for processes; offsets of its parts from kaon__gate_process. */
@@ -101,6 +107,7 @@ extern const unsigned char kaon__gate_process[], kaon__gate_process_end[],
     kaon__gate_process_signal[], /* the handler of all faults */
     kaon__gate_process_wake[],   /* right after each system call */
     kaon__gate_process_wait[], kaon__gate_process_parked[],
+    kaon__gate_process_proved[],
     kaon__gate_process_one[], /* what is written to the witness */
     kaon__gate_process_program[]; /* the seccomp filter's place: the length
                                      and pointer, then instructions */

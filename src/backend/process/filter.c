@@ -95,9 +95,22 @@ static void futex(struct program *p)
     when(p, FIELD(args[1]), FUTEX_WAIT, wait);
 }
 
+/* The two places that make the call are in one page. */
+static void require_witness_place(struct program *p)
+{
+    uint64_t parked = place(kaon__gate_process_parked);
+
+    require(p, FIELD(instruction_pointer) + 4, HIGH(parked));
+    load(p, FIELD(instruction_pointer));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, LOW(parked));
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0,
+         LOW(place(kaon__gate_process_proved)));
+    emit(p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
+}
+
 static void witness(struct program *p)
 {
-    require64(p, FIELD(instruction_pointer), place(kaon__gate_process_parked));
+    require_witness_place(p);
     require64(p, FIELD(args[0]), KAON_PROCESS_WITNESS);
     require64(p, FIELD(args[1]), place(kaon__gate_process_one));
     require64(p, FIELD(args[2]), KAON_PROCESS_WITNESS_SIZE);

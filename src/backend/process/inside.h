@@ -49,7 +49,11 @@ struct process_space {
     int witness;        /* an eventfd that only its process writes; or -1 */
     int pidfd;          /* -1 before it is sealed */
     atomic_bool killed; /* by us: to be replaced before it runs again */
-    bool parked;        /* since it ran last: park.c */
+    bool parked;        /* since it ran last: park.c; asked to, or */
+    bool proved;        /* proved to have left through the gate */
+    bool proves;        /* leaving makes the witness's call */
+    uint64_t turns;     /* that its guest was given since the witness was
+                           emptied */
     uint32_t spin;      /* how often to look before sleeping */
     uint64_t control_physical;
     struct kaon_control *control;
@@ -171,6 +175,9 @@ bool kaon__process_space_park(struct kaon_machine *machine,
                               struct kaon_space handle);
 void kaon__process_space_halt(struct kaon_machine *machine,
                               struct kaon_space handle);
+
+/* Nothing of before counts as its process's word. */
+void kaon__process_forget_witness(struct process_space *space);
 
 /* A parked process is as a new one, its control page and signal stack too.
  * False if it is not, being gone, or the host is kicked. */

@@ -19,6 +19,18 @@
  * late does no harm; the way out is KAON_TURN_GUEST, which the host writes when
  * it enters, after it wrote the mode anew.
  *
+ * To be asked takes a hand-over of its own. So a process that was parked once
+ * makes the call whenever it leaves through the gate, too (`prove` in the
+ * control page), and the host counts the turns that it gives. A guest gets to
+ * run once for each, and then can make the call once: to do anything after it
+ * takes another turn. Hence as many calls as turns mean that each ended with
+ * the call, the last one among them: the process has left for good (`proved`),
+ * if it is only given the turn to enter afresh. A trap may still come late, and
+ * bring it to the gate's handler. The gate, which alone knows what came before
+ * what, enters only if no handler wrote its reason since the host cleared it;
+ * and says that it entered, which no guest can, as none runs. If it did not,
+ * the host clears all once more, and gives it another turn.
+ *
  * A guest that makes the call unasked, then, has parked. One that prepares a
  * trap for the gate (the trap flag; a protection key) gets the gate's handler,
  * with flags and keys as the kernel gives them to handlers. Hence a process is
@@ -39,12 +51,19 @@
 /* Turns to park in: one to meet each trap that may be in the way. */
 #define PARK_TURNS 4
 
-/* Empties the witness: has its process made the call since the last time? */
-static bool ask_witness(const struct process_space *space)
+/* Empties the witness: how often was the call made since the last time? */
+static uint64_t ask_witness(struct process_space *space)
 {
     uint64_t calls;
 
-    return read(space->witness, &calls, sizeof calls) == sizeof calls;
+    space->turns = 0;
+    return read(space->witness, &calls, sizeof calls) == sizeof calls ? calls
+                                                                      : 0;
+}
+
+void kaon__process_forget_witness(struct process_space *space)
+{
+    ask_witness(space);
 }
 
 /* The call comes before the turn: who gave the turn without it did not park. */
@@ -56,7 +75,15 @@ static bool parks(struct process_space *space, uint32_t looks)
         __builtin_ia32_pause();
     for (int i = 0; i < PARK_SLEEPS && !kaon__process_my_turn(space); i++)
         kaon__process_sleep(space, PARK_SLEEP_NS);
-    return ask_witness(space);
+    return ask_witness(space) > 0;
+}
+
+/* Did each turn since the witness was emptied end with the call? */
+static bool has_proved(struct process_space *space)
+{
+    uint64_t turns = space->turns;
+
+    return space->proves && !space->parked && ask_witness(space) == turns;
 }
 
 bool kaon__process_space_park(struct kaon_machine *machine,
@@ -68,6 +95,9 @@ bool kaon__process_space_park(struct kaon_machine *machine,
     if (!kaon__process_is_mine(m))
         return false;
     if (!atomic_load(&space->killed)) {
+        space->proved = space->proved || has_proved(space);
+        if (space->proved)
+            return true;
         space->parked = space->parked ? !kaon__process_is_gone(space)
                                       : parks(space, m->spin);
         if (space->parked)
@@ -100,6 +130,7 @@ void kaon__process_scrub(struct process_machine *m,
     unsigned char *page = (unsigned char *)space->control;
 
     memset(page + CONTROL_ERROR, 0, KAON_PAGE_SIZE - CONTROL_ERROR);
+    space->control->host_sleeps = 0;
     scrub_stack(m, space);
 }
 
@@ -115,8 +146,9 @@ bool kaon__process_unpark(struct process_machine *m,
         if (space->control->reason == KAON_REASON_PARKED) {
             kaon__process_scrub(m, space);
             space->control->spin = space->spin;
-            space->control->host_sleeps = 0;
             space->parked = false;
+            kaon__process_forget_witness(space);
+            space->proves = true;
             return true;
         }
         kaon__process_give_turn(space, KAON_TURN_PARK);

@@ -172,7 +172,8 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     status = kaon__launch(&request.spawn, request.memories, &space->pidfd, err);
     if (!status)
         status = await_ready(space, err);
-    space->parked = false;
+    space->parked = space->proved = false;
+    kaon__process_forget_witness(space);
     atomic_store(&space->killed, status != KAON_OK);
     return status;
 }

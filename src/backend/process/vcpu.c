@@ -20,6 +20,9 @@
 #include "backend/process/launch.h"
 #include "host/error.h"
 
+/* How often to meet a trap that comes late: a process has a few at most. */
+#define LATE_MAX 4
+
 struct kaon_vcpu {
     struct process_machine *machine;
     _Atomic(struct process_space *) space; /* whose process a kick kills */
@@ -134,6 +137,7 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
     bool came, slept;
 
     *exit = (struct kaon_exit){ 0 };
+    space->turns++;
     kaon__process_give_turn(space, KAON_TURN_GUEST);
     came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
     exit->crossed = !slept && space->spin != vcpu->machine->spin;
@@ -162,6 +166,38 @@ static enum kaon_status make_ready(struct kaon_vcpu *vcpu,
     return kaon__process_launch(m, space, err);
 }
 
+static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
+                  const struct kaon_entry *entry,
+                  const struct kaon_thread_pointers *pointers,
+                  struct kaon_exit *exit)
+{
+    struct kaon_control *control = space->control;
+
+    /* Once: what a late trap writes from here on must not be lost. */
+    if (space->proved)
+        kaon__process_scrub(vcpu->machine, space);
+    else
+        control->reason = 0;
+    control->mode = KAON_MODE_ENTER;
+    control->spin = space->spin;
+    control->ip = entry->ip;
+    control->sp = entry->sp;
+    control->argument = entry->argument;
+    control->fs_base = pointers->fs_base;
+    control->gs_base = pointers->gs_base;
+    control->prove = space->proves;
+    control->entered = 0;
+    run(vcpu, space, exit);
+}
+
+/* The gate never came to enter: a trap was late, or the process is gone. */
+static bool was_missed(const struct process_space *space,
+                       const struct kaon_exit *exit)
+{
+    return space->proved && exit->kind != KAON_EXIT_KICKED &&
+           !space->control->entered;
+}
+
 enum kaon_status
 kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
                          bool fresh, const struct kaon_entry *entry,
@@ -169,7 +205,6 @@ kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
                          struct kaon_exit *exit, struct kaon_error *err)
 {
     struct process_space *space = space_of(handle);
-    struct kaon_control *control = space->control;
     enum kaon_status status = make_ready(vcpu, space, err);
 
     (void)fresh;
@@ -181,13 +216,15 @@ kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
         *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
         return KAON_OK;
     }
-    control->mode = KAON_MODE_ENTER;
-    control->ip = entry->ip;
-    control->sp = entry->sp;
-    control->argument = entry->argument;
-    control->fs_base = pointers->fs_base;
-    control->gs_base = pointers->gs_base;
-    run(vcpu, space, exit);
+    enter(vcpu, space, entry, pointers, exit);
+    for (int i = 0; i < LATE_MAX && was_missed(space, exit); i++) {
+        if (kaon__process_is_gone(space))
+            status = kaon__process_launch(vcpu->machine, space, err);
+        if (status)
+            return status;
+        enter(vcpu, space, entry, pointers, exit);
+    }
+    space->proved = false;
     return KAON_OK;
 }
 

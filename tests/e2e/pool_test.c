@@ -256,9 +256,9 @@ static void what_a_user_makes_resident_or_not_is_undone(void **state)
     for (unsigned i = 0; i < 4; i++) {
         a = acquire(pool);
         b = acquire(pool);
-        if (!kaon_sandbox_is_resident(a) && !kaon_sandbox_is_resident(b))
-            break; /* no CPU for that */
-        assert_true(kaon_sandbox_is_resident(a) != kaon_sandbox_is_resident(b));
+        /* Neither is where there is no CPU for that. */
+        assert_false(kaon_sandbox_is_resident(a) &&
+                     kaon_sandbox_is_resident(b));
         ASSERT_OK(kaon_sandbox_start_resident(a, NULL, &err));
         ASSERT_OK(kaon_sandbox_stop_resident(b, &err));
         if (i % 2) {
@@ -418,8 +418,13 @@ static void a_pool_too_large_says_how_many_it_has(void **state)
         KAON_POOL_OPTS(.max = 1000,
                        .sandbox = KAON_SANDBOX_OPTS(.domain = domain)),
         &err));
-    while (count < 1000 && kaon_pool_acquire(pool, &one, 0, &err) == KAON_OK)
-        sandboxes[count++] = one;
+    /* The pool's thread may have the last one, or fail to make it. */
+    while (count < 1000 && (kaon_pool_acquire(pool, &one, 0, &err) == KAON_OK ||
+                            stats_of(pool).sandboxes > count)) {
+        if (one)
+            sandboxes[count++] = one;
+        one = NULL;
+    }
     assert_in_range(count, 1, 999);
     ASSERT_REFUSED(KAON_ENOMEM, "of max 1000, none is ready",
                    kaon_pool_acquire(pool, &one, MILLISECOND, &err));

@@ -39,12 +39,15 @@
  * what the regions hold. Restoring makes the sandbox's mappings those of the
  * snapshot; so does making a sandbox from one.
  *
- * What it costs. A file or buffer takes a descriptor and address space. To map
- * it into a VM is two system calls and 8 bytes of page tables for each page;
- * to unmap it makes KVM forget what it has cached of the domain's memory, for
- * some 0.1 ms. With process isolation each change of mappings costs the
- * sandbox its process: the next call starts another; and KAON_MAP_COPY copies
- * all of the region at once.
+ * What it costs. A file or buffer takes a descriptor and address space, and so
+ * does each mapping with KAON_MAP_COPY. To map into a VM is one system call, or
+ * a few to copy, and 8 bytes of page tables for each page. To unmap takes some
+ * tenths of a millisecond, and makes KVM forget what it has cached of all of
+ * the domain's memory. A restore that finds the mappings as they were makes no
+ * system call, but to read a file's pages again that the guest wrote. With
+ * process isolation each change of mappings costs the sandbox its process: the
+ * next call starts another; and KAON_MAP_COPY copies all of the region at once,
+ * and again with each restore.
  *
  * Threads: a region may be used by any number of threads and sandboxes.
  */

@@ -11,8 +11,8 @@
  *     }
  *
  * All sandboxes of a pool are in one snapshot's state when they are acquired,
- * whatever their guests did before: memory, registers, exchange, statistics
- * are as in a new one. A poisoned sandbox is healed, or replaced by another.
+ * whatever their guests did before: memory, registers, exchange, mappings,
+ * statistics are as in a new one. A poisoned sandbox is healed, or replaced by another.
  * What host functions keep, and what their `user` points to, is the host's:
  * all sandboxes of a pool have the same set of them.
  *

@@ -222,6 +222,47 @@ a_snapshot_taken_and_restored_meanwhile_is_of_no_matter(void **state)
     }
 }
 
+/* What a user shows to his guest, the next user's does not see. */
+static void mappings_are_gone_for_the_next_user(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_domain *domain = shared ? make_domain() : NULL;
+        struct kaon_image *image = e2e_image("map");
+        struct kaon_region *region;
+        struct kaon_pool *pool = NULL;
+        struct kaon_error err = { 0 };
+        struct kaon_outcome out;
+
+        ASSERT_OK(kaon_region_create(&region, 8192, &err));
+        ASSERT_OK(kaon_pool_create(
+            &pool, &out, image,
+            KAON_POOL_OPTS(.max = 1,
+                           .sandbox = KAON_SANDBOX_OPTS(.domain = domain)),
+            &err));
+        for (unsigned i = 0; i < 6; i++) {
+            struct kaon_sandbox *sandbox = acquire(pool);
+            uint64_t address = 0;
+
+            ASSERT_OK(kaon_sandbox_map(
+                sandbox, &address, region,
+                KAON_MAP_OPTS(.mode = i % 2 ? KAON_MAP_WRITE : KAON_MAP_COPY),
+                &err));
+            call(sandbox, KAON_RETURNED, 0, "write_byte",
+                 KAON_ARGS(kaon_u64(address), kaon_u32(0x5e)));
+            release(pool, sandbox);
+            sandbox = acquire(pool);
+            call(sandbox, KAON_FAULT, 0, "read_byte",
+                 KAON_ARGS(kaon_u64(address)));
+            release(pool, sandbox);
+        }
+        kaon_pool_destroy(pool);
+        kaon_region_destroy(region);
+        kaon_image_destroy(image);
+        kaon_domain_destroy(domain);
+    }
+}
+
 /* ---- Resident ---------------------------------------------------------- */
 
 static void the_first_call_of_a_resident_one_is_clean(void **state)
@@ -668,6 +709,7 @@ TESTS_NEED_KVM(TEST_ROW(25, each_user_finds_the_guest_as_it_was_initialised),
                TEST(a_stop_does_not_hit_the_next_user),
                TEST(one_that_grew_is_replaced),
                TEST(a_snapshot_taken_and_restored_meanwhile_is_of_no_matter),
+               TEST_ROW(25, mappings_are_gone_for_the_next_user),
                TEST_ROW(25, the_first_call_of_a_resident_one_is_clean),
                TEST(what_a_user_makes_resident_or_not_is_undone),
                TEST(all_in_use_is_busy_and_says_so),

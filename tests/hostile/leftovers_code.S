@@ -106,7 +106,7 @@ fill_x87:
         fdivrp  %st, %st(1)
         ldmxcsr secret_mxcsr(%rip)
 
-        xor     %eax, %eax
+        mov     $3, %eax                /* a null selector, but not 0 */
         mov     %eax, %ds
         mov     %eax, %es
         mov     %eax, %fs

@@ -38,7 +38,7 @@ struct kaon_resident_opts {
     size_t size; /* sizeof(struct kaon_resident_opts) */
 
     /* How long guest and host look for each other before they leave or sleep,
-     * about: up to a minute; 0: 100 microseconds. */
+     * about: up to a minute; 0: 1 millisecond. */
     uint64_t spin_ns;
 };
 #define KAON_RESIDENT_OPTS(...)                                               \

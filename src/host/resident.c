@@ -41,7 +41,9 @@
 #include "host/options.h"
 #include "host/pause.h"
 
-#define SPIN_DEFAULT UINT64_C(100000)
+/* Some times what it takes to wake a thread, which in a virtual machine is up
+ * to 0.1 ms: calls in a row are not to sleep. */
+#define SPIN_DEFAULT UINT64_C(1000000)
 #define SPIN_MAX (UINT64_C(60) * 1000000000)
 
 /* Its own calls of ours are not deep. Sanitizers want some more. */

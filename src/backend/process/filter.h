@@ -2,12 +2,13 @@
 /*
  * The seccomp filter of a sandbox's process.
  *
- * Allowed are three system calls, each from the one instruction of the gate
- * that makes it, with the arguments that it has there: waking and waiting on
- * the control page's turn, and writing a constant to the one descriptor that
- * there is. Any other, by any entry (int 0x80, x32), is not made
- * but becomes a SIGSYS: a fault. Not even returning from a signal is allowed,
- * with which a guest could block signals or move its signal stack.
+ * Allowed are three system calls, each from the instructions of the gate that
+ * make it, with the arguments that it has there: waking and waiting on the
+ * control page's turn (in one place each), and writing a constant to the one
+ * descriptor that there is (in two: parking, and leaving). Any other, by any
+ * entry (int 0x80, x32), is not made but becomes a SIGSYS: a fault. Not even
+ * returning from a signal is allowed, with which a guest could block signals
+ * or move its signal stack.
  */
 #ifndef KAON_SRC_BACKEND_PROCESS_FILTER_H
 #define KAON_SRC_BACKEND_PROCESS_FILTER_H

@@ -49,8 +49,8 @@ struct process_space {
     int witness;        /* an eventfd that only its process writes; or -1 */
     int pidfd;          /* -1 before it is sealed */
     atomic_bool killed; /* by us: to be replaced before it runs again */
-    bool parked;        /* since it ran last: park.c; asked to, or */
-    bool proved;        /* proved to have left through the gate */
+    bool parked;        /* since it ran last, when it was asked to: park.c */
+    bool proved;        /* the same, as it left through the gate */
     bool proves;        /* leaving makes the witness's call */
     uint64_t turns;     /* that its guest was given since the witness was
                            emptied */

@@ -3,8 +3,8 @@
  * Processes that run nothing of their guest: parked, for certain, or ended.
  *
  * That a process handed over its turn proves nothing: it may go on. What proves
- * something is a system call, since the filter lets each be made in one place
- * of the gate only. So there is one just for that: it adds to an eventfd, the
+ * something is a system call, since the filter lets each be made in the gate
+ * only. So there is one just for that: it adds to an eventfd, the
  * *witness*, that none but the process and the host have. The host empties the
  * witness, asks the gate to park (KAON_TURN_PARK), waits for its turn, and asks
  * the witness whether the call was made since.

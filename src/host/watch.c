@@ -57,15 +57,19 @@ static uint64_t expire_due(uint64_t time)
 }
 
 /*
- * When no call is left, the thread sleeps on until the last one's deadline
- * would have come: calls in quick succession then need not wake it.
+ * When no call is left, the thread sleeps on until it was last told to wake:
+ * calls in quick succession then need not wake it, however late it is.
  */
 static void *run(void *unused)
 {
     (void)unused;
     pthread_mutex_lock(&watcher.lock);
     while (!watcher.ending) {
-        watcher.wake = expire_due(kaon__clock_now());
+        uint64_t time = kaon__clock_now();
+        uint64_t next = expire_due(time);
+
+        if (next < watcher.wake || watcher.wake <= time)
+            watcher.wake = next;
         kaon__clock_wait(&watcher.changed, &watcher.lock, watcher.wake);
     }
     pthread_mutex_unlock(&watcher.lock);

@@ -12,9 +12,9 @@
  *
  * All sandboxes of a pool are in one snapshot's state when they are acquired,
  * whatever their guests did before: memory, registers, exchange, mappings,
- * statistics are as in a new one. A poisoned sandbox is healed, or replaced by another.
- * What host functions keep, and what their `user` points to, is the host's:
- * all sandboxes of a pool have the same set of them.
+ * statistics are as in a new one. A poisoned sandbox is healed, or replaced by
+ * another. What host functions keep, and what their `user` points to, is the
+ * host's: all sandboxes of a pool have the same set of them.
  *
  * With few threads, acquiring is one atomic operation; a released sandbox goes
  * to the thread that released it, if that comes first. Releasing costs what a
@@ -55,7 +55,9 @@ struct kaon_pool_opts {
     size_t size; /* sizeof(struct kaon_pool_opts) */
 
     /* Options of each sandbox, copied; NULL: all defaults. With a `domain`,
-     * all live in that one, which must have memory for `max` of them. */
+     * all live in that one, which must have memory for `max` of them. Their
+     * `mappings` are made once, and are part of the state that sandboxes are
+     * put back to. */
     const struct kaon_sandbox_opts *sandbox;
 
     /* Sandboxes that are there from the start, and kept ready beside those in

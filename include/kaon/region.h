@@ -11,7 +11,18 @@
  *
  * A region is memory of the host's: a part of a file, or a buffer. Mapped into
  * a sandbox, it is there at an address, without a copy. The guest is told
- * where by the host, as an argument or however else.
+ * where by the host, as an argument or however else. What a guest wants to
+ * find when it starts, its sandbox is created with:
+ *
+ *     const struct kaon_sandbox_mapping words[] = {
+ *         { .region = region, .address = &address },
+ *     };
+ *     kaon_sandbox_create(&sandbox, image,
+ *                         KAON_SANDBOX_OPTS(.mappings = words,
+ *                                           .mapping_count = 1), &err);
+ *
+ * The same options make each sandbox of a pool have it, whenever it is
+ * acquired.
  *
  * How it is mapped is the sandbox's own:
  *
@@ -182,6 +193,25 @@ KAON_API KAON_MUST_CHECK enum kaon_status
 kaon_sandbox_map(struct kaon_sandbox *sandbox, uint64_t *address,
                  struct kaon_region *region, const struct kaon_map_opts *opts,
                  struct kaon_error *err);
+
+/*
+ * A mapping that a sandbox is created with: one of `mappings` in its options.
+ * Those with an address in `opts` are given that, then the others the lowest
+ * places that are left, in their order: equal sandboxes have equal addresses.
+ *
+ * A sandbox made from a snapshot has the snapshot's mappings and these beside
+ * them: they must not overlap. As all that is mapped, they are the sandbox's
+ * state: restoring it to a snapshot that lacks them takes them away.
+ */
+struct kaon_sandbox_mapping {
+    struct kaon_region *region;
+    const struct kaon_map_opts *opts; /* NULL: all defaults */
+
+    /* Where to write its address, before anything of the guest runs: for a
+     * host function that tells the guest. Of a pool, until that is created,
+     * and once for all its sandboxes. NULL: nowhere. */
+    uint64_t *address;
+};
 
 /**
  * kaon_sandbox_unmap - take a mapping from a guest

@@ -38,6 +38,7 @@ extern "C" {
 #endif
 
 struct kaon_sandbox;
+struct kaon_sandbox_mapping; /* kaon/region.h */
 
 /* Options of a sandbox; make them with KAON_SANDBOX_OPTS(). 0 is default. */
 struct kaon_sandbox_opts {
@@ -66,6 +67,12 @@ struct kaon_sandbox_opts {
     /* Room for mappings (kaon/region.h): up to 64 GiB of address space,
      * default 1 GiB, rounded up to 2 MiB. Costs nothing until used. */
     uint64_t map_bytes;
+
+    /* What is mapped from the start (kaon/region.h): the guest's constructors
+     * and its kaon_guest_init() find it. Borrowed until it is created; the
+     * sandbox, or pool, keeps references to the regions. */
+    const struct kaon_sandbox_mapping *mappings;
+    size_t mapping_count;
 };
 #define KAON_SANDBOX_OPTS(...)                                              \
     (&(struct kaon_sandbox_opts){ .size = sizeof(struct kaon_sandbox_opts), \
@@ -82,7 +89,8 @@ struct kaon_sandbox_opts {
  * Out:     out    the sandbox. Release with kaon_sandbox_destroy().
  * Returns: KAON_OK, KAON_EINVAL, KAON_EIMPORT (the guest imports functions
  *          that the set lacks or has with other types: err lists them),
- *          KAON_ENOMEM, KAON_EBACKEND.
+ *          KAON_ENOMEM, KAON_EBACKEND; of a mapping also KAON_EIO: err begins
+ *          with its index.
  * Threads: any.
  */
 KAON_API KAON_MUST_CHECK enum kaon_status

@@ -18,6 +18,7 @@
 #include "host/error.h"
 #include "host/host_functions.h"
 #include "host/options.h"
+#include "host/snapshot.h"
 
 #define MAX_DEFAULT 64
 #define LINGER_DEFAULT (10 * KAON_SECOND)
@@ -120,6 +121,8 @@ static enum kaon_status adopt_sandbox_opts(struct kaon_pool *pool,
     if (status)
         return status;
     mine.host_functions = pool->opts.host_functions;
+    mine.mappings = NULL; /* the snapshot has them */
+    mine.mapping_count = 0;
     if (mine.domain)
         kaon__domain_hold(mine.domain);
     pool->opts = mine;
@@ -212,11 +215,51 @@ static enum kaon_status create_from(struct kaon_pool **out,
     return KAON_OK;
 }
 
+/* What the original's sandboxes wrote, those of the copy will. */
+static void hand_over_write_set(struct kaon_snapshot *copy,
+                                struct kaon_snapshot *original)
+{
+    uint64_t write_set[KAON_WRITE_SET_MAX];
+    uint32_t count = kaon__snapshot_write_set(original, write_set);
+
+    for (uint32_t i = 0; i < count; i++)
+        kaon__snapshot_learn(copy, write_set[i]);
+}
+
+/* A snapshot like that, with what the options map beside it: so that each
+ * restore puts it back. */
+static enum kaon_status add_mappings(struct kaon_snapshot **out,
+                                     struct kaon_snapshot *snapshot,
+                                     const struct kaon_sandbox_opts *theirs,
+                                     struct kaon_error *err)
+{
+    struct kaon_sandbox_opts opts;
+    struct kaon_sandbox *sandbox;
+    enum kaon_status status =
+        kaon__options_adopt(&opts, sizeof opts, theirs, "sandbox options", err);
+
+    if (status)
+        return status;
+    if (opts.mapping_count == 0) {
+        *out = kaon_snapshot_hold(snapshot);
+        return KAON_OK;
+    }
+    status = kaon_sandbox_create_from(&sandbox, snapshot, &opts, err);
+    if (status)
+        return status;
+    status = kaon_snapshot_take(out, sandbox, err);
+    kaon_sandbox_destroy(sandbox);
+    if (!status)
+        hand_over_write_set(*out, snapshot);
+    return status;
+}
+
 enum kaon_status kaon_pool_create_from(struct kaon_pool **out,
                                        struct kaon_snapshot *snapshot,
                                        const struct kaon_pool_opts *theirs,
                                        struct kaon_error *err)
 {
+    struct kaon_snapshot *mapped;
     struct kaon_pool_opts opts;
     enum kaon_status status;
 
@@ -224,7 +267,13 @@ enum kaon_status kaon_pool_create_from(struct kaon_pool **out,
         return kaon__fail(err, KAON_EINVAL,
                           "pool and snapshot must not be NULL");
     status = take_opts(&opts, theirs, err);
-    return status ? status : create_from(out, snapshot, &opts, err);
+    if (!status)
+        status = add_mappings(&mapped, snapshot, opts.sandbox, err);
+    if (status)
+        return status;
+    status = create_from(out, mapped, &opts, err);
+    kaon_snapshot_destroy(mapped);
+    return status;
 }
 
 /* The state that all sandboxes are to have; no snapshot if the guest does not

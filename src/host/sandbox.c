@@ -194,6 +194,9 @@ static enum kaon_status create(struct kaon_sandbox **out,
     if (!status)
         status = kaon__domain_take_memory(sandbox->domain, &sandbox->memory,
                                           image, snapshot, &sizes, err);
+    if (!status)
+        status = kaon__sandbox_map_listed(sandbox, opts.mappings,
+                                          opts.mapping_count, err);
     if (status) {
         kaon_sandbox_destroy(sandbox);
         return status;

@@ -94,6 +94,12 @@ static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
                  poisoned ? KAON_LIFE_POISONED : KAON_LIFE_READY);
 }
 
+/* Maps what the options of a sandbox list, before it ever ran. */
+enum kaon_status
+kaon__sandbox_map_listed(struct kaon_sandbox *sandbox,
+                         const struct kaon_sandbox_mapping *mappings,
+                         size_t count, struct kaon_error *err);
+
 /* Makes the running call end; nothing if none runs, or it ends already. */
 void kaon__sandbox_stop(struct kaon_sandbox *sandbox, enum kaon_life why);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Maps regions into sandboxes that are between calls. Owns nothing: a mapping
- * is the memory's.
+ * Maps regions into sandboxes that are new or between calls. Owns nothing: a
+ * mapping is the memory's.
  */
 #include "host/error.h"
 #include "host/memory_map.h"
@@ -90,6 +90,68 @@ enum kaon_status kaon_sandbox_map(struct kaon_sandbox *sandbox,
         *address = opts.address;
     return status;
 }
+
+/* ---- From the start ---------------------------------------------------- */
+
+static enum kaon_status fail_listed(struct kaon_error *err, size_t index,
+                                    const struct kaon_error *why)
+{
+    enum kaon_status status =
+        kaon__fail(err, why->status, "mappings[%zu]: %s", index, why->text);
+
+    if (err)
+        err->sys_errno = why->sys_errno;
+    return status;
+}
+
+static enum kaon_status map_one(struct kaon_sandbox *sandbox,
+                                const struct kaon_sandbox_mapping *mapping,
+                                bool with_address, struct kaon_error *err)
+{
+    struct kaon_map_opts opts;
+    enum kaon_status status;
+
+    if (!mapping->region)
+        return kaon__fail(err, KAON_EINVAL, "region must not be NULL");
+    status = take_opts(&opts, mapping->opts, mapping->region, err);
+    if (status || with_address != (opts.address != 0))
+        return status;
+    status = map(sandbox, &opts.address, mapping->region, opts.mode, err);
+    if (!status && mapping->address)
+        *mapping->address = opts.address;
+    return status;
+}
+
+static enum kaon_status map_some(struct kaon_sandbox *sandbox,
+                                 const struct kaon_sandbox_mapping *mappings,
+                                 size_t count, bool with_address,
+                                 struct kaon_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct kaon_error why = { 0 };
+
+        if (map_one(sandbox, &mappings[i], with_address, &why))
+            return fail_listed(err, i, &why);
+    }
+    return KAON_OK;
+}
+
+/* Who wants an address comes before who would take it by chance. */
+enum kaon_status
+kaon__sandbox_map_listed(struct kaon_sandbox *sandbox,
+                         const struct kaon_sandbox_mapping *mappings,
+                         size_t count, struct kaon_error *err)
+{
+    enum kaon_status status;
+
+    if (count && !mappings)
+        return kaon__fail(err, KAON_EINVAL,
+                          "mapping_count is %zu, and mappings are NULL", count);
+    status = map_some(sandbox, mappings, count, true, err);
+    return status ? status : map_some(sandbox, mappings, count, false, err);
+}
+
+/* ---- Unmapping --------------------------------------------------------- */
 
 enum kaon_status kaon_sandbox_unmap(struct kaon_sandbox *sandbox,
                                     uint64_t address, struct kaon_error *err)

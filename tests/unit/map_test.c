@@ -286,11 +286,25 @@ static struct kaon_image *make_image(void)
 struct life {
     struct kaon_image *image;
     struct kaon_domain *domain;
-    struct kaon_sandbox *sandbox, *made;
+    struct kaon_sandbox *sandbox, *made, *mapped;
     struct kaon_region *file, *buffer;
     struct kaon_snapshot *snapshot;
     struct kaon_error err;
 };
+
+static enum kaon_status create_mapped(struct life *life)
+{
+    const struct kaon_sandbox_mapping list[] = {
+        { life->file, KAON_MAP_OPTS(.mode = KAON_MAP_COPY), NULL },
+        { life->buffer, KAON_MAP_OPTS(.mode = KAON_MAP_WRITE), NULL },
+    };
+
+    return kaon_sandbox_create(&life->mapped, life->image,
+                               KAON_SANDBOX_OPTS(.domain = life->domain,
+                                                 .mappings = list,
+                                                 .mapping_count = 2),
+                               &life->err);
+}
 
 static enum kaon_status step(struct life *life, int number, int fd)
 {
@@ -328,14 +342,16 @@ static enum kaon_status step(struct life *life, int number, int fd)
         return kaon_sandbox_create_from(
             &life->made, life->snapshot,
             KAON_SANDBOX_OPTS(.domain = life->domain), &life->err);
+    case 11: return create_mapped(life);
     }
     return KAON_OK;
 }
 
-enum { STEPS = 11 };
+enum { STEPS = 12 };
 
 static void end_life(struct life *life)
 {
+    kaon_sandbox_destroy(life->mapped);
     kaon_sandbox_destroy(life->made);
     kaon_sandbox_destroy(life->sandbox);
     kaon_region_destroy(life->file);

@@ -64,6 +64,48 @@ static void creating_fails_cleanly_wherever_it_does(void **state)
     play_end(&play);
 }
 
+/* Of a snapshot, with more mapped: that takes a sandbox and a snapshot more. */
+static void mapping_for_a_pool_fails_cleanly_wherever_it_does(void **state)
+{
+    struct play play = { .memory_bytes = 16 << 20 };
+    struct kaon_snapshot *snapshot = NULL;
+    struct kaon_sandbox_mapping mapping = { 0 };
+    unsigned nth;
+
+    (void)state;
+    play_begin(&play);
+    assert_int_equal(kaon_region_create(&mapping.region, 8192, NULL), KAON_OK);
+    assert_int_equal(kaon_snapshot_take(&snapshot, play.sandbox, NULL),
+                     KAON_OK);
+    for (nth = 1;; nth++) {
+        struct kaon_pool *pool = NULL;
+        enum kaon_status status;
+        bool failed;
+
+        fail_nth_arm(nth);
+        status = kaon_pool_create_from(
+            &pool, snapshot,
+            KAON_POOL_OPTS(.max = 2,
+                           .sandbox = KAON_SANDBOX_OPTS(.domain = play.domain,
+                                                        .host_functions =
+                                                            play.functions,
+                                                        .mappings = &mapping,
+                                                        .mapping_count = 1)),
+            &play.err);
+        failed = fail_nth_disarm();
+        assert_int_equal(status != 0, pool == NULL);
+        kaon_pool_destroy(pool);
+        if (!failed)
+            break;
+        if (status)
+            assert_true(play.err.text[0] != '\0');
+    }
+    assert_true(nth > 20);
+    kaon_snapshot_destroy(snapshot);
+    kaon_region_destroy(mapping.region);
+    play_end(&play);
+}
+
 /* Whoever needs one that cannot be cleaned is given another, or a reason. */
 static void acquiring_fails_cleanly_wherever_it_does(void **state)
 {
@@ -182,6 +224,7 @@ static void no_byte_of_one_user_is_there_for_the_next(void **state)
 }
 
 TESTS(TEST(creating_fails_cleanly_wherever_it_does),
+      TEST_ROW(27, mapping_for_a_pool_fails_cleanly_wherever_it_does),
       TEST(acquiring_fails_cleanly_wherever_it_does),
       TEST(the_same_thread_gets_what_it_released),
       TEST(pockets_are_not_for_keeping),

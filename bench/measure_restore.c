@@ -3,6 +3,7 @@
 #include "bench.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,98 +218,130 @@ bool measure_restore_256(struct context *context, struct result *result)
 
 /* ---- Two at once ------------------------------------------------------- */
 
-#define TURNS 200 /* of each thread, in one sample */
+#define TURNS 400 /* of each thread, in one sample */
 
+/* A thread that lives as long as the benchmark, as a server's do, on a CPU of
+ * its own: what it takes to make one or to move it is not measured. */
 struct worker {
     struct context context; /* its own, for the error */
     struct restored restored;
-    pthread_barrier_t *barrier;
+    pthread_t thread;
+    int cpu;
+    sem_t begin, end; /* of a sample */
+    bool over;        /* instead of another sample */
     bool good;
+    double each; /* microseconds of a turn */
 };
 
-static void *work(void *user)
-{
-    struct worker *worker = user;
-
-    if (worker->barrier)
-        pthread_barrier_wait(worker->barrier);
-    worker->good = true;
-    for (unsigned i = 0; worker->good && i < TURNS; i++)
-        worker->good = restore_and_call(&worker->context, &worker->restored);
-    return NULL;
-}
-
-/* Microseconds of a turn of two threads at once. */
-static bool work_both(struct context *context, struct worker *workers,
-                      double *each)
-{
-    pthread_barrier_t barrier;
-    pthread_t thread;
-    double start;
-
-    pthread_barrier_init(&barrier, NULL, 2);
-    workers[0].barrier = workers[1].barrier = &barrier;
-    if (pthread_create(&thread, NULL, work, &workers[1]) != 0) {
-        pthread_barrier_destroy(&barrier);
-        return fail(context, "no second thread");
-    }
-    pthread_barrier_wait(&barrier);
-    start = now_us();
-    workers[0].barrier = NULL;
-    work(&workers[0]);
-    pthread_join(thread, NULL);
-    *each = (now_us() - start) / TURNS;
-    pthread_barrier_destroy(&barrier);
-    return true;
-}
-
-static bool work_alone(struct worker *worker, double *each)
+static void work(struct worker *worker)
 {
     double start = now_us();
 
-    worker->barrier = NULL;
-    work(worker);
-    *each = (now_us() - start) / TURNS;
-    return worker->good;
+    for (unsigned i = 0; worker->good && i < TURNS; i++)
+        worker->good = restore_and_call(&worker->context, &worker->restored);
+    worker->each = (now_us() - start) / TURNS;
+}
+
+static void await(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0)
+        continue;
+}
+
+static void *worker_main(void *user)
+{
+    struct worker *worker = user;
+    cpu_set_t cpu;
+
+    CPU_ZERO(&cpu);
+    CPU_SET(worker->cpu, &cpu);
+    pthread_setaffinity_np(pthread_self(), sizeof cpu, &cpu);
+    for (;;) {
+        await(&worker->begin);
+        if (worker->over)
+            return NULL;
+        work(worker);
+        sem_post(&worker->end);
+    }
+}
+
+static bool worker_start(struct context *context, struct worker *worker,
+                         int cpu)
+{
+    *worker = (struct worker){ .context = *context, .cpu = cpu, .good = true };
+    sem_init(&worker->begin, 0, 0);
+    sem_init(&worker->end, 0, 0);
+    if (!restored_init(context, &worker->restored, 16))
+        return false;
+    if (pthread_create(&worker->thread, NULL, worker_main, worker) == 0)
+        return true;
+    restored_finish(&worker->restored);
+    return fail(context, "cannot start a thread");
+}
+
+static void worker_stop(struct worker *worker)
+{
+    worker->over = true;
+    sem_post(&worker->begin);
+    pthread_join(worker->thread, NULL);
+    restored_finish(&worker->restored);
+}
+
+static double sample_one(struct worker *worker)
+{
+    sem_post(&worker->begin);
+    await(&worker->end);
+    return worker->each;
+}
+
+/* The slower one's turn. */
+static double sample_both(struct worker *a, struct worker *b)
+{
+    sem_post(&a->begin);
+    sem_post(&b->begin);
+    await(&a->end);
+    await(&b->end);
+    return a->each > b->each ? a->each : b->each;
 }
 
 static bool measure_workers(struct context *context, struct result *result,
-                            struct worker *workers)
+                            struct worker workers[2])
 {
     for (unsigned round = rounds(context, 50); round; round--) {
-        double alone = 0, both = 0;
-
-        if (!work_alone(&workers[round % 2], &alone) ||
-            !work_both(context, workers, &both) || !workers[0].good ||
-            !workers[1].good)
-            return false;
-        samples_add(&result->floor, alone);
-        sample_ours(result, both);
+        samples_add(&result->floor, sample_one(&workers[round % 2]));
+        sample_ours(result, sample_both(&workers[0], &workers[1]));
+        for (unsigned i = 0; i < 2; i++)
+            if (!workers[i].good)
+                return fail(context, "%s", workers[i].context.error);
     }
     return true;
+}
+
+static int next_cpu(const struct context *context, int cpu)
+{
+    do
+        cpu++;
+    while (!CPU_ISSET(cpu, &context->cpus));
+    return cpu;
 }
 
 bool measure_two_threads(struct context *context, struct result *result)
 {
-    struct worker workers[2] = { { .context = *context },
-                                 { .context = *context } };
-    bool good;
+    struct worker workers[2];
+    bool good = false;
+    int cpu;
 
     if (CPU_COUNT(&context->cpus) < 2) {
         result->skipped = "it takes two CPUs";
         return true;
     }
-    if (!restored_init(context, &workers[0].restored, 16))
+    cpu = next_cpu(context, -1);
+    if (!worker_start(context, &workers[0], cpu))
         return false;
-    good = restored_init(context, &workers[1].restored, 16);
-    if (good) {
+    if (worker_start(context, &workers[1], next_cpu(context, cpu))) {
         good = measure_workers(context, result, workers);
-        restored_finish(&workers[1].restored);
+        worker_stop(&workers[1]);
     }
-    restored_finish(&workers[0].restored);
-    for (unsigned i = 0; !good && i < 2; i++)
-        if (workers[i].context.error[0])
-            memcpy(context->error, workers[i].context.error,
-                   sizeof context->error);
+    worker_stop(&workers[0]);
     return good;
 }

@@ -7,8 +7,9 @@
  * or resume but KVM_RUN, nor any at all in the space functions.
  *
  * The arena is the first memslot; each attached memory is one more, where there
- * is room behind it. All machines' base space shows the gate and, to
- * CPL 0 only, the vCPUs' system pages; every other space grows from it.
+ * is room behind it, but for one that rides with the arena. All machines' base
+ * space shows the gate and, to CPL 0 only, the vCPUs' system pages; every other
+ * space grows from it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,9 @@
 #define ARENA_SLOT 0
 #define ATTACH_ALIGN HUGE_PAGE
 
+/* What is larger is better shown where the host has it already. */
+#define RIDE_MAX (UINT64_C(64) * KAON_PAGE_SIZE)
+
 /* CR3's page-level write-through bit; see load_sregs(). */
 #define CR3_PWT UINT64_C(0x8)
 
@@ -58,13 +62,14 @@ struct kvm_machine {
     const volatile unsigned char *gate; /* all zero in a child of fork() */
     unsigned char *system_pages;        /* by index of vCPU */
     struct kaon_kick kick;
-    atomic_bool arena_lost; /* its memslot: machine_reclaim() got half way */
-    pthread_mutex_t lock; /* guards the rest, and edits of the base space */
+    atomic_bool arena_absent; /* no memslot yet, or lost by a failed reclaim */
+    uint64_t rider;           /* bytes before the arena, in its memslot */
+    pthread_mutex_t lock;     /* guards the rest, and edits of the base space */
     struct attachment *attached; /* by physical address */
     struct attachment *spare;    /* whose slots are free */
     uint32_t next_slot;
-    uint64_t attach_from;        /* physical: what is below is the arena's */
-    uint32_t next_vcpu; /* KVM never gives a number twice, closed or not */
+    uint64_t attach_from; /* physical: what is below is the arena's */
+    uint32_t next_vcpu;   /* KVM never gives a number twice, closed or not */
 };
 
 struct kaon_vcpu {
@@ -214,27 +219,39 @@ static int set_slot(const struct kvm_machine *m, uint32_t slot,
     return ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-/*
- * Reserves the arena, aligned for huge pages. A shared domain wants them; in
- * a small one, one touched page would cost 2 MiB. (Advice, so failure is
- * none.) A child of fork() sees zeroes: it can neither run nor read guests.
- */
-static void *reserve(uint64_t size, bool shared)
+static void *map_memory(uint64_t size)
 {
-    size_t room = size + HUGE_PAGE;
-    unsigned char *memory =
-        mmap(NULL, room, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (memory == MAP_FAILED)
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static unsigned char *map_aligned(uint64_t size)
+{
+    unsigned char *memory = map_memory(size + HUGE_PAGE);
+    size_t before;
+
+    if (!memory)
         return NULL;
-
-    size_t before = (size_t)(-(uintptr_t)memory % HUGE_PAGE);
-
+    before = (size_t)(-(uintptr_t)memory % HUGE_PAGE);
     if (before)
         munmap(memory, before);
     munmap(memory + before + size, HUGE_PAGE - before);
-    memory += before;
+    return memory + before;
+}
+
+/*
+ * Reserves the arena. A shared domain wants huge pages; in a small one, one
+ * touched page would cost 2 MiB. (Advice, so failure is none.) A child of
+ * fork() sees zeroes: it can neither run nor read guests.
+ */
+static void *reserve(uint64_t size, bool shared)
+{
+    unsigned char *memory = shared ? map_aligned(size) : map_memory(size);
+
+    if (!memory)
+        return NULL;
     if (madvise(memory, size, MADV_WIPEONFORK) != 0) {
         munmap(memory, size);
         return NULL;
@@ -286,6 +303,23 @@ static int raise_shadow_limit(const struct kvm_machine *m)
                  (unsigned long)(m->arena.size / KAON_PAGE_SIZE));
 }
 
+/* Gives the VM its arena, if it does not have it. */
+static enum kaon_status give_arena(struct kvm_machine *m,
+                                   struct kaon_error *err)
+{
+    enum kaon_status status = KAON_OK;
+
+    pthread_mutex_lock(&m->lock);
+    if (atomic_load(&m->arena_absent) &&
+        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL - m->rider,
+                 m->arena.base - m->rider, m->arena.size + m->rider, 0) < 0)
+        status = fail_kvm(err, "memory for a domain");
+    else
+        atomic_store(&m->arena_absent, false);
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
 static enum kaon_status make_vm(struct kvm_machine *m, struct kaon_error *err)
 {
     int kvm = -1;
@@ -334,11 +368,8 @@ static enum kaon_status machine_create(struct kaon_machine **out,
     m->attach_from =
         (ARENA_PHYSICAL + config->memory_bytes + ATTACH_ALIGN - 1) &
         -ATTACH_ALIGN;
+    atomic_init(&m->arena_absent, true);
 
-    if (set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, memory, m->arena.size, 0) < 0) {
-        status = fail_kvm(err, "KVM_SET_USER_MEMORY_REGION");
-        goto free_arena;
-    }
     if (config->shared && raise_shadow_limit(m) < 0) {
         status = fail_kvm(err, "KVM_SET_NR_MMU_PAGES");
         goto free_arena;
@@ -389,10 +420,46 @@ static void machine_destroy(struct kaon_machine *machine)
     free_attachments(m->spare);
     kaon__kick_finish(&m->kick);
     close(m->vm);
-    munmap(m->arena.base, m->arena.size);
+    munmap(m->arena.base - m->rider, m->arena.size + m->rider);
     kaon__arena_finish(&m->arena);
     pthread_mutex_destroy(&m->lock);
     free(m);
+}
+
+/*
+ * KVM takes 20 us for each memslot, and at times milliseconds. So what a VM of
+ * one sandbox is given before its first vCPU is mapped right before the arena,
+ * if nothing else is there, and is in its memslot. That this one can be
+ * written is no matter: no table lets a guest write there, nor does the
+ * mapping.
+ */
+static bool ride(struct kvm_machine *m, const struct kaon_host_memory *memory,
+                 uint64_t *physical)
+{
+    unsigned char *before = m->arena.base - memory->size;
+    void *mapped;
+
+    if (m->shared || m->rider || !atomic_load(&m->arena_absent) ||
+        memory->writable || memory->size > RIDE_MAX)
+        return false;
+    mapped =
+        mmap(before, memory->size, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE,
+             memory->fd, (off_t)memory->offset);
+    if (mapped == MAP_FAILED)
+        return false;
+    if (mapped != before) { /* it was mapped by a kernel before 4.17 */
+        munmap(mapped, memory->size);
+        return false;
+    }
+    m->rider = memory->size;
+    *physical = ARENA_PHYSICAL - m->rider;
+    return true;
+}
+
+/* It stays in the memslot, but nothing is there any more. */
+static bool alight(struct kvm_machine *m)
+{
+    return mprotect(m->arena.base - m->rider, m->rider, PROT_NONE) == 0;
 }
 
 /* The first place between what is attached that is large enough: where in the
@@ -476,11 +543,25 @@ static enum kaon_status machine_attach(struct kaon_machine *machine,
     uint64_t found;
 
     pthread_mutex_lock(&m->lock);
-    status = attach(m, memory, &found, err);
+    status = ride(m, memory, &found) ? KAON_OK : attach(m, memory, &found, err);
     if (!status)
         *physical = found;
     pthread_mutex_unlock(&m->lock);
     return status;
+}
+
+static bool detach(struct kvm_machine *m, uint64_t physical)
+{
+    struct attachment **at = &m->attached, *attachment;
+
+    while ((*at)->physical != physical)
+        at = &(*at)->next;
+    attachment = *at;
+    if (set_slot(m, attachment->slot, physical, NULL, 0, 0) < 0)
+        return false;
+    *at = attachment->next;
+    spare_attachment(m, attachment);
+    return true;
 }
 
 /*
@@ -492,22 +573,12 @@ static enum kaon_status machine_detach(struct kaon_machine *machine,
                                        struct kaon_error *err)
 {
     struct kvm_machine *m = kvm_machine(machine);
-    enum kaon_status status = KAON_OK;
-    struct attachment **at, *attachment;
+    bool done;
 
     pthread_mutex_lock(&m->lock);
-    at = &m->attached;
-    while ((*at)->physical != physical)
-        at = &(*at)->next;
-    attachment = *at;
-    if (set_slot(m, attachment->slot, physical, NULL, 0, 0) < 0) {
-        status = fail_kvm(err, "to take a memslot away");
-    } else {
-        *at = attachment->next;
-        spare_attachment(m, attachment);
-    }
+    done = physical < ARENA_PHYSICAL ? alight(m) : detach(m, physical);
     pthread_mutex_unlock(&m->lock);
-    return status;
+    return done ? KAON_OK : fail_kvm(err, "to take a memslot away");
 }
 
 static void discard(struct kaon_machine *machine, uint64_t physical,
@@ -520,34 +591,17 @@ static void discard(struct kaon_machine *machine, uint64_t physical,
         memset(at, 0, size);
 }
 
-/* Gives the VM its arena again, if it has lost it. */
-static enum kaon_status return_arena(struct kvm_machine *m,
-                                     struct kaon_error *err)
-{
-    enum kaon_status status = KAON_OK;
-
-    pthread_mutex_lock(&m->lock);
-    if (atomic_load(&m->arena_lost) &&
-        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, m->arena.base, m->arena.size,
-                 0) < 0)
-        status = fail_kvm(err, "to map a domain's memory anew");
-    else
-        atomic_store(&m->arena_lost, false);
-    pthread_mutex_unlock(&m->lock);
-    return status;
-}
-
 /* Should the second half fail, who runs next tries it again. */
 static enum kaon_status machine_reclaim(struct kaon_machine *machine,
                                         struct kaon_error *err)
 {
     struct kvm_machine *m = kvm_machine(machine);
 
-    if (!atomic_load(&m->arena_lost) &&
-        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL, m->arena.base, 0, 0) < 0)
-        return fail_kvm(err, "to map a domain's memory anew");
-    atomic_store(&m->arena_lost, true);
-    return return_arena(m, err);
+    if (!atomic_load(&m->arena_absent) &&
+        set_slot(m, ARENA_SLOT, ARENA_PHYSICAL - m->rider, NULL, 0, 0) < 0)
+        return fail_kvm(err, "to take a domain's memory away");
+    atomic_store(&m->arena_absent, true);
+    return give_arena(m, err);
 }
 
 /* ---- Spaces ------------------------------------------------------------ */
@@ -657,9 +711,12 @@ static enum kaon_status vcpu_create(struct kaon_vcpu **out,
                                     uint32_t index, struct kaon_error *err)
 {
     struct kvm_machine *m = kvm_machine(machine);
-    struct kaon_vcpu *vcpu = calloc(1, sizeof *vcpu);
-    enum kaon_status status;
+    struct kaon_vcpu *vcpu;
+    enum kaon_status status = give_arena(m, err);
 
+    if (status)
+        return status;
+    vcpu = calloc(1, sizeof *vcpu);
     if (!vcpu)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a vCPU");
     vcpu->machine = m;
@@ -798,9 +855,9 @@ static enum kaon_status run(struct kaon_vcpu *vcpu, struct kaon_exit *exit,
     enum kaon_status status = KAON_OK;
 
     *exit = (struct kaon_exit){ 0 };
-    if (atomic_load_explicit(&vcpu->machine->arena_lost,
+    if (atomic_load_explicit(&vcpu->machine->arena_absent,
                              memory_order_relaxed)) {
-        status = return_arena(vcpu->machine, err);
+        status = give_arena(vcpu->machine, err);
         if (status) {
             vcpu->last = KAON_EXIT_STOPPED;
             return status;

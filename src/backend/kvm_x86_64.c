@@ -87,7 +87,24 @@ static bool runs_on_tcg(void)
     return memcmp(name, "TCGTCGTCGTCG", sizeof name) == 0;
 }
 
-void kaon__kvm_cpu_learn(struct kaon_kvm_cpu *cpu)
+/*
+ * What is all zero is what KVM answers for an entry that is not there. It
+ * reports some fifty of those, and PVM takes longer to make a vCPU for each.
+ */
+static void drop_empty(struct kvm_cpuid2 *cpuid)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < cpuid->nent; i++) {
+        const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+
+        if (entry->eax || entry->ebx || entry->ecx || entry->edx)
+            cpuid->entries[kept++] = *entry;
+    }
+    cpuid->nent = kept;
+}
+
+static void find_features(struct kaon_kvm_cpu *cpu)
 {
     const struct kvm_cpuid_entry2 *features = leaf(cpu, 1, 0);
     const struct kvm_cpuid_entry2 *extended = leaf(cpu, 7, 0);
@@ -106,6 +123,12 @@ void kaon__kvm_cpu_learn(struct kaon_kvm_cpu *cpu)
         cpu->cr4 |= CR4_OSXSAVE;
         cpu->xcr0 = states->eax & XCR0_WANTED;
     }
+}
+
+void kaon__kvm_cpu_learn(struct kaon_kvm_cpu *cpu)
+{
+    drop_empty(&cpu->cpuid.head);
+    find_features(cpu);
 }
 
 uint64_t kaon__kvm_system_address(uint32_t index)

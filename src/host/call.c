@@ -541,7 +541,7 @@ enum kaon_status kaon_sandbox_buffer(struct kaon_sandbox *sandbox, void **out,
                                      size_t size, struct kaon_error *err)
 {
     enum kaon_status status;
-    struct kaon_wire wire;
+    unsigned long long limit;
     struct kaon_call call;
 
     if (!sandbox || !out)
@@ -551,16 +551,17 @@ enum kaon_status kaon_sandbox_buffer(struct kaon_sandbox *sandbox, void **out,
         return status;
     call = kaon__call(sandbox, "kaon_sandbox_buffer", NULL, err);
     call.memory = sandbox->memory;
-    status = kaon__exchange_need_area(&call, err);
-    wire = kaon__memory_wire(sandbox->memory);
-    if (!status && size > wire.area_size) {
+    limit = kaon__exchange_limit(sandbox->memory);
+    if (size > limit)
         status = kaon__fail(err, KAON_ETOOBIG,
                             "a buffer of %zu bytes does not fit the exchange, "
-                            "which has %u for it: raise exchange_bytes",
-                            size, wire.area_size);
-    } else if (!status) {
+                            "which has %llu for it: raise exchange_bytes",
+                            size, limit);
+    else
+        status = kaon__exchange_need_area(&call, size, err);
+    if (!status) {
         sandbox->buffer_end = (KAON_MAILBOX_SIZE + size + 15) & ~UINT64_C(15);
-        *out = wire.area;
+        *out = kaon__memory_wire(sandbox->memory).area;
     }
     kaon__sandbox_release(sandbox, false);
     return status;

@@ -18,9 +18,10 @@
 /* ---- Into the exchange ------------------------------------------------- */
 
 enum kaon_status kaon__exchange_need_area(struct kaon_call *call,
+                                          uint64_t bytes,
                                           struct kaon_error *err)
 {
-    enum kaon_status status = kaon__memory_need_area(call->memory, err);
+    enum kaon_status status = kaon__memory_need_area(call->memory, bytes, err);
     struct kaon_resident *resident = call->sandbox->resident;
     const struct kaon_vcpu_slot *mine = call->slot;
 
@@ -29,8 +30,19 @@ enum kaon_status kaon__exchange_need_area(struct kaon_call *call,
     if (resident)
         mine = kaon__resident_halt(resident);
     if (kaon__domain_make_room(call->sandbox->domain, mine))
-        status = kaon__memory_need_area(call->memory, err);
+        status = kaon__memory_need_area(call->memory, bytes, err);
     return status;
+}
+
+/* Bytes of area that values need at most, where `free` says that it is free. */
+static uint64_t area_needed(struct kaon_wire_free free,
+                            const struct kaon_value *values, uint32_t count)
+{
+    uint64_t size = kaon_wire_size(values, count);
+
+    if (free.area < KAON_MAILBOX_SIZE || size > UINT32_MAX)
+        return UINT32_MAX;
+    return free.area - KAON_MAILBOX_SIZE + size;
 }
 
 enum kaon_wire_status
@@ -45,9 +57,9 @@ kaon__exchange_put(struct kaon_call *call, struct kaon_wire_free free,
     if (status != KAON_WIRE_TOO_LARGE)
         return status;
     err->status = KAON_OK;
-    if (wire.area)
+    if (wire.area_size == kaon__exchange_limit(call->memory))
         return status;
-    if (kaon__exchange_need_area(call, err)) {
+    if (kaon__exchange_need_area(call, area_needed(free, values, count), err)) {
         /* With an area it would not fit either: that is the better reason. */
         if (kaon_wire_size(values, count) > kaon__exchange_limit(call->memory))
             err->status = KAON_OK;
@@ -221,6 +233,12 @@ static enum kaon_status fail_batch(struct kaon_call *call, uint64_t size)
                       kaon__exchange_limit(call->memory));
 }
 
+/* Bytes of area that are taken by what kaon_sandbox_buffer() gave. */
+static uint64_t buffer_size(const struct kaon_sandbox *sandbox)
+{
+    return sandbox->buffer_end ? sandbox->buffer_end - KAON_MAILBOX_SIZE : 0;
+}
+
 enum kaon_status kaon__exchange_fit_batch(struct kaon_call *call,
                                           const struct kaon_batch_call *calls,
                                           size_t count, bool in_place)
@@ -233,7 +251,8 @@ enum kaon_status kaon__exchange_fit_batch(struct kaon_call *call,
     if (too_large && !in_place)
         return fail_batch(call, size);
     if (size > page)
-        status = kaon__exchange_need_area(call, call->err);
+        status = kaon__exchange_need_area(
+            call, buffer_size(call->sandbox) + size, call->err);
     return status && too_large ? fail_batch(call, size) : status;
 }
 
@@ -285,6 +304,15 @@ enum kaon_status kaon__exchange_put_batch(struct kaon_call *call,
 }
 
 /* ---- Out of the exchange ----------------------------------------------- */
+
+bool kaon__exchange_reach(struct kaon_call *call)
+{
+    uint64_t limit = kaon__exchange_limit(call->memory);
+    uint64_t size = kaon__memory_wire(call->memory).area_size;
+
+    return size > 0 && size < limit &&
+           kaon__exchange_need_area(call, limit, NULL) == KAON_OK;
+}
 
 enum kaon_wire_status kaon__exchange_own(struct kaon_sandbox *sandbox,
                                          struct kaon_value *values,

@@ -13,12 +13,14 @@ kaon__exchange_limit(const struct kaon_memory *memory)
     return memory->sizes.exchange - KAON_PAGE_SIZE;
 }
 
-/* Gives the exchange its area, if the domain can find the memory. */
+/* Sees to it that the exchange has `bytes` of area, or as many as it may have,
+ * if the domain can find the memory. */
 enum kaon_status kaon__exchange_need_area(struct kaon_call *call,
+                                          uint64_t bytes,
                                           struct kaon_error *err);
 
 /*
- * Puts values into the exchange; gives it its area if the page is too small.
+ * Puts values into the exchange; gives it more area if they do not fit.
  * err says why there is none; it is for KAON_WIRE_TOO_LARGE, and its status
  * is KAON_OK if values are.
  */
@@ -68,14 +70,22 @@ enum kaon_wire_status kaon__exchange_own(struct kaon_sandbox *sandbox,
                                          struct kaon_value *values,
                                          uint32_t count);
 
+/* What lies behind the area as it is may lie in the area as it may be, where
+ * the guest never looked: true if there is more of it now. */
+bool kaon__exchange_reach(struct kaon_call *call);
+
 /* The values of a frame of the guest's, which is a copy already. */
 static inline enum kaon_wire_status
-kaon__exchange_get(const struct kaon_call *call, const struct kaon_frame *frame,
+kaon__exchange_get(struct kaon_call *call, const struct kaon_frame *frame,
                    struct kaon_value *values, uint32_t max)
 {
     struct kaon_wire wire = kaon__memory_wire(call->memory);
     enum kaon_wire_status bad = kaon_wire_get(&wire, frame, values, max);
 
+    if (bad == KAON_WIRE_BAD_OFFSET && kaon__exchange_reach(call)) {
+        wire = kaon__memory_wire(call->memory);
+        bad = kaon_wire_get(&wire, frame, values, max);
+    }
     if (bad || !(call->keeps || kaon__call_races(call)))
         return bad;
     return kaon__exchange_own(call->sandbox, values, frame->count);

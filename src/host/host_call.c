@@ -75,11 +75,12 @@ static void answer_text(const struct request *request, uint32_t kind,
 
 /* ---- The function ------------------------------------------------------ */
 
-static bool need_area(struct kaon_host_call *host_call, struct kaon_wire *wire)
+static bool need_area(struct kaon_host_call *host_call, struct kaon_wire *wire,
+                      uint64_t bytes)
 {
     const struct request *request = host_call->sandbox;
 
-    if (request->posted || kaon__exchange_need_area(request->call, NULL))
+    if (request->posted || kaon__exchange_need_area(request->call, bytes, NULL))
         return false;
     *wire = kaon__memory_wire(request->call->memory);
     return wire->area != NULL;

@@ -319,12 +319,24 @@ static uint32_t align_up(uint64_t offset)
     return (uint32_t)((offset + 15) & ~UINT64_C(15));
 }
 
+/* Is there as much from where the free space begins? That is what the guest
+ * made it. Gives the exchange more if it takes that. */
+static bool has_area(struct kaon_host_call *call, uint64_t size)
+{
+    uint64_t from = call->free.area - (uint64_t)KAON_MAILBOX_SIZE;
+
+    if (call->free.area < KAON_MAILBOX_SIZE)
+        return false;
+    return size + from <= call->wire.area_size ||
+           (call->need_area(call, &call->wire, size + from) &&
+            size + from <= call->wire.area_size);
+}
+
 void *kaon_host_buffer(struct kaon_host_call *call, size_t size)
 {
     /* Behind the buffer, or in the page, stands at least the result's slot. */
     const size_t slot = sizeof(struct kaon_slot);
     size_t behind = 15;
-    uint32_t area_end;
 
     if (!call || size > UINT32_MAX / 2)
         return NULL;
@@ -336,13 +348,9 @@ void *kaon_host_buffer(struct kaon_host_call *call, size_t size)
         call->free.page = align_up(at + size);
         return call->wire.page + at;
     }
-    if (!call->wire.area && !call->need_area(call, &call->wire))
-        return NULL;
-    area_end = KAON_MAILBOX_SIZE + call->wire.area_size;
     if (call->free.page > KAON_MAILBOX_SIZE - slot)
         behind += slot;
-    if (call->free.area < KAON_MAILBOX_SIZE || call->free.area > area_end ||
-        size + behind > area_end - call->free.area)
+    if (!has_area(call, size + behind))
         return NULL;
 
     uint32_t at = call->free.area;

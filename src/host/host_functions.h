@@ -30,8 +30,10 @@ struct kaon_host_functions {
 struct kaon_host_call {
     struct kaon_wire wire;
     struct kaon_wire_free free; /* where the answer may go */
-    /* Gives the exchange its area, for a buffer that the page cannot hold. */
-    bool (*need_area)(struct kaon_host_call *call, struct kaon_wire *wire);
+    /* Gives the exchange more area, for a buffer that does not fit: `bytes`, or
+     * as many as it may have. */
+    bool (*need_area)(struct kaon_host_call *call, struct kaon_wire *wire,
+                      uint64_t bytes);
     void *sandbox;
     bool failed;
     int32_t code;

@@ -30,6 +30,9 @@
 /* Data pages of an image up to which a sandbox gets its copies at once. */
 #define EAGER_DATA_PAGES 4
 
+/* What there is of an argument area at first, and then twice as much. */
+#define AREA_FIRST_PAGES 16
+
 static uint64_t data_pages(const struct kaon_image *image)
 {
     uint64_t pages = 0;
@@ -113,7 +116,8 @@ static bool provide_all(struct kaon_memory *memory)
     if (!at)
         return false;
     memory->mailbox_page = at + (memory->mailbox - memory->stack.low);
-    if (memory->sizes.exchange > KAON_PAGE_SIZE)
+    memory->area_pages = memory->sizes.exchange / KAON_PAGE_SIZE - 1;
+    if (memory->area_pages)
         memory->area = memory->mailbox_page + KAON_PAGE_SIZE;
     for (uint32_t i = 0; i < image->region_count; i++) {
         const struct kaon_image_region *region = &image->regions[i];
@@ -275,8 +279,7 @@ uint64_t kaon__memory_bytes(const struct kaon_memory *memory)
 
     for (uint32_t i = 0; i < memory->extent_count; i++)
         bytes += memory->extents[i].pages * KAON_PAGE_SIZE;
-    if (memory->area_physical)
-        bytes += memory->sizes.exchange - KAON_PAGE_SIZE;
+    bytes += memory->area_touched * KAON_PAGE_SIZE;
     for (const struct kaon_mapping *m = memory->mappings; m; m = m->next)
         bytes += m->copied_count * KAON_PAGE_SIZE;
     return bytes;
@@ -284,34 +287,54 @@ uint64_t kaon__memory_bytes(const struct kaon_memory *memory)
 
 /* ---- The exchange ------------------------------------------------------ */
 
-/* The area is one run, so that the host can use what lies in it in place. */
+/* How many pages it is to have; no more than it has if that is enough. */
+static uint64_t area_goal(const struct kaon_memory *memory, uint64_t bytes)
+{
+    uint64_t most = memory->sizes.exchange / KAON_PAGE_SIZE - 1;
+    uint64_t goal = memory->area_pages ? memory->area_pages : AREA_FIRST_PAGES;
+
+    while (goal < most && goal * KAON_PAGE_SIZE < bytes)
+        goal *= 2;
+    return goal < most ? goal : most;
+}
+
+/*
+ * The area is one run, so that the host can use what lies in it in place. Of
+ * that, only a beginning is mapped and used, since what is there is cleared at
+ * each restore: it grows as it is needed, and never shrinks.
+ */
 enum kaon_status kaon__memory_need_area(struct kaon_memory *memory,
-                                        struct kaon_error *err)
+                                        uint64_t bytes, struct kaon_error *err)
 {
     struct kaon_arena *arena = memory->machine->arena;
-    uint64_t pages = memory->sizes.exchange / KAON_PAGE_SIZE - 1, physical;
+    uint64_t most = memory->sizes.exchange / KAON_PAGE_SIZE - 1;
+    uint64_t goal = area_goal(memory, bytes), pages = memory->area_pages;
     enum kaon_status status;
 
-    if (memory->area || pages == 0)
+    if (goal == pages)
         return KAON_OK;
-    /* Mapped in part once, its addresses can show nothing else any more: the
-     * rest may find room for its tables now. */
-    physical = memory->area_physical ? memory->area_physical
-                                     : kaon__arena_run(arena, pages);
-    if (!physical)
+    if (!memory->area_physical)
+        memory->area_physical = kaon__arena_run(arena, most);
+    if (!memory->area_physical)
         return kaon__fail(err, KAON_ENOMEM,
                           "the domain's memory has no %llu KiB for an "
                           "argument area: raise memory_bytes, or lower "
                           "exchange_bytes",
-                          (unsigned long long)pages * 4);
-    memory->area_physical = physical;
+                          (unsigned long long)most * 4);
+    /* Mapped in part once, its addresses can show nothing else any more: the
+     * rest may find room for its tables later. */
+    if (memory->area_touched < goal)
+        memory->area_touched = goal;
     status = backend_of(memory)->space_map(
-        memory->machine, memory->space, memory->mailbox + KAON_PAGE_SIZE,
-        physical, pages, KAON_PROTECT_WRITE, err);
+        memory->machine, memory->space,
+        memory->mailbox + (1 + pages) * KAON_PAGE_SIZE,
+        memory->area_physical + pages * KAON_PAGE_SIZE, goal - pages,
+        KAON_PROTECT_WRITE, err);
     if (status)
         return status;
-    memory->area = kaon__arena_at(arena, physical);
-    memory->zeroed += pages;
+    memory->area = kaon__arena_at(arena, memory->area_physical);
+    memory->area_pages = goal;
+    memory->zeroed += goal - pages;
     return KAON_OK;
 }
 

@@ -83,7 +83,9 @@ struct kaon_memory {
 
     unsigned char *mailbox_page; /* where the host sees it */
     unsigned char *area;         /* NULL until it is first needed */
-    uint64_t area_physical;
+    uint64_t area_physical;      /* of all of it, when some is needed */
+    uint64_t area_pages;         /* there, from its beginning on */
+    uint64_t area_touched;       /* that may be, and so may have been written */
 
     struct kaon_extent *extents; /* without an area that came later */
     uint32_t extent_count, extent_room;
@@ -179,16 +181,16 @@ bool kaon__memory_is_overflow(const struct kaon_memory *memory,
 static inline struct kaon_wire
 kaon__memory_wire(const struct kaon_memory *memory)
 {
-    uint64_t size = memory->area ? memory->sizes.exchange - KAON_PAGE_SIZE : 0;
+    uint64_t size = memory->area_pages * KAON_PAGE_SIZE;
 
     return (struct kaon_wire){ .page = memory->mailbox_page,
                                .area = memory->area,
                                .area_size = (uint32_t)size };
 }
 
-/* Gives it its argument area, if there is none. */
+/* Sees to it that its argument area has `bytes`, or as many as it may have. */
 enum kaon_status kaon__memory_need_area(struct kaon_memory *memory,
-                                        struct kaon_error *err);
+                                        uint64_t bytes, struct kaon_error *err);
 
 /* The frame in the mailbox: one copy each way. */
 static inline void kaon__memory_put_frame(struct kaon_memory *memory,

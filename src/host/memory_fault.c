@@ -70,8 +70,9 @@ static enum kaon_fault_answer on_absent(struct kaon_memory *memory,
     if (in(&memory->stack, page))
         return grow(memory, &memory->stack, page, -KAON_PAGE_SIZE);
     if (page > memory->mailbox && page < memory->heap.low)
-        return kaon__memory_need_area(memory, NULL) ? KAON_FAULT_NO_PAGE
-                                                    : KAON_FAULT_PROVIDED;
+        return kaon__memory_need_area(memory, page - memory->mailbox, NULL)
+                   ? KAON_FAULT_NO_PAGE
+                   : KAON_FAULT_PROVIDED;
     return KAON_FAULT_DENIED;
 }
 

@@ -195,9 +195,9 @@ void kaon__memory_adopt(struct kaon_memory *memory,
 
 static void clear_area(struct kaon_memory *memory, bool discard)
 {
-    uint64_t pages = memory->sizes.exchange / KAON_PAGE_SIZE - 1;
+    uint64_t pages = memory->area_touched;
 
-    if (!memory->area_physical) /* mapped at least in part, so maybe written */
+    if (pages == 0)
         return;
     if (discard || pages > AREA_BY_HAND)
         backend_of(memory)->discard(memory->machine, memory->area_physical,
@@ -357,8 +357,7 @@ static size_t changes_in(const struct kaon_memory *memory,
     size_t found = 0;
 
     for (uint64_t k = 0; k < touched->count; k++) {
-        if (!in_exchange(memory, address) &&
-            is_changed(memory, at, address))
+        if (!in_exchange(memory, address) && is_changed(memory, at, address))
             out[found++] = address;
         address += KAON_PAGE_SIZE;
         at += KAON_PAGE_SIZE;

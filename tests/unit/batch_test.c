@@ -136,11 +136,8 @@ static enum kaon_status takes_calls(struct kaon_scripted_guest *guest,
 
     if (part && part->limited && singles == part->limit)
         return end(guest, exit, part);
-    if (large[0] && !wire.area) { /* it will need it */
-        kaon__scripted_fault(exit, guest->entry.argument + KAON_MAILBOX_SIZE,
-                             KAON_ACCESS_WRITE);
+    if (large[0] && play_need_area(guest, exit, &wire)) /* it will need it */
         return KAON_OK;
-    }
     singles++;
     answer(&wire, &frame, &free);
     *play_frame(guest) = frame;

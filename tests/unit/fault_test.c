@@ -214,7 +214,7 @@ static void little_data_is_copied_at_once(void **state)
     play_end(&play);
 }
 
-static void the_area_comes_as_a_whole(void **state)
+static void a_small_area_comes_as_a_whole(void **state)
 {
     struct play play = { .opts.exchange_bytes = 15 * PAGE };
     uint64_t area;
@@ -236,6 +236,81 @@ static void the_area_comes_as_a_whole(void **state)
     assert_int_equal(stats_of(&play).page_faults, 1);
     assert_int_equal(stats_of(&play).zero_pages, 15);
     assert_int_equal(stats_of(&play).memory_bytes, (5 + 15) * PAGE);
+    play_end(&play);
+}
+
+/* What is there is cleared at each restore: it is to be little. */
+static void a_large_area_grows_as_it_is_needed(void **state)
+{
+    static const struct {
+        unsigned page, pages; /* touched, and there then */
+    } steps[] = { { 3, 16 },    { 15, 16 },   { 16, 32 },  { 100, 128 },
+                  { 127, 128 }, { 200, 255 }, { 254, 255 } };
+    static const unsigned char zero[PAGE];
+    struct play play = { .opts.exchange_bytes = 255 * PAGE };
+    struct kaon_snapshot *snapshot;
+    struct kaon_memory *memory;
+
+    (void)state;
+    play_begin(&play);
+    assert_int_equal(kaon_snapshot_take(&snapshot, play.sandbox, &play.err),
+                     KAON_OK);
+    memory = play.sandbox->memory;
+    for (size_t i = 0; i < ELF_COUNT(steps); i++) {
+        struct touch touch = { memory->mailbox + (1 + steps[i].page) * PAGE,
+                               KAON_ACCESS_WRITE, 0 };
+        struct walk walk = { &touch, 1, 0, 0 };
+
+        go(&play, &walk, KAON_RETURNED);
+        assert_int_equal(memory->area_pages, steps[i].pages);
+        assert_int_equal(memory->area[steps[i].page * PAGE], 0xee);
+        assert_int_equal(stats_of(&play).memory_bytes,
+                         (5 + steps[i].pages) * PAGE);
+        memory->area[steps[i].page * PAGE] = 0; /* for the next to expect */
+    }
+    memset(memory->area, 0x77, 255 * PAGE);
+    assert_int_equal(kaon_sandbox_restore(play.sandbox, snapshot, &play.err),
+                     KAON_OK);
+    kaon_snapshot_destroy(snapshot);
+    assert_int_equal(memory->area_pages, 255);
+    for (unsigned i = 0; i < 255; i++)
+        assert_memory_equal(memory->area + i * PAGE, zero, PAGE);
+    play_end(&play);
+}
+
+/* An answer in place, most of which nobody ever wrote. */
+static enum kaon_status answers_with_nothing(struct kaon_scripted_guest *guest,
+                                             struct kaon_exit *exit, void *user)
+{
+    const struct kaon_slot slot = { KAON_TYPE_BYTES, 200 * PAGE,
+                                    KAON_MAILBOX_SIZE };
+    unsigned char *page = (unsigned char *)play_mailbox(guest);
+
+    (void)user;
+    if (!play_touch(guest, exit, guest->entry.argument + KAON_MAILBOX_SIZE,
+                    KAON_ACCESS_WRITE))
+        return KAON_OK;
+    memcpy(page + KAON_MAILBOX_FREE, &slot, sizeof slot);
+    *play_frame(guest) = (struct kaon_frame){ .kind = KAON_FRAME_RESULT,
+                                              .count = 1,
+                                              .slots = KAON_MAILBOX_FREE };
+    kaon__scripted_leave(exit);
+    return KAON_OK;
+}
+
+static void bytes_that_the_guest_never_touched_are_zero(void **state)
+{
+    struct play play = { .guest = answers_with_nothing,
+                         .opts.exchange_bytes = 255 * PAGE };
+    const unsigned char *bytes;
+
+    (void)state;
+    play_begin(&play);
+    play_call(&play, KAON_RETURNED, "echo_bytes", KAON_ARGS(kaon_bytes("", 0)));
+    assert_int_equal(play.out.value.span.size, 200 * PAGE);
+    bytes = play.out.value.span.data;
+    for (unsigned i = 0; i < 200 * PAGE; i++)
+        assert_int_equal(bytes[i], 0);
     play_end(&play);
 }
 
@@ -656,7 +731,9 @@ TESTS(
     TEST(a_window_ends_at_what_is_there),
     TEST(a_page_of_data_is_copied_when_it_is_written),
     TEST(little_data_is_copied_at_once),
-    TEST(the_area_comes_as_a_whole),
+    TEST(a_small_area_comes_as_a_whole),
+    TEST(a_large_area_grows_as_it_is_needed),
+    TEST(bytes_that_the_guest_never_touched_are_zero),
     TEST_ROW(16, what_a_guest_may_not_touch_so_is_a_fault),
     TEST(the_ends_of_what_grows_are_exact),
     TEST_ROW(15, the_guard_is_told_apart),

@@ -186,13 +186,14 @@ struct kaon_wire play_wire(const struct kaon_scripted_guest *guest)
 {
     struct kaon_mailbox *mailbox = play_mailbox(guest);
     struct kaon_wire wire = { .page = (unsigned char *)mailbox };
+    uint64_t area = guest->entry.argument + KAON_MAILBOX_SIZE;
+    uint32_t most = mailbox->exchange_size - KAON_MAILBOX_SIZE;
 
-    wire.area = kaon__scripted_at(
-        guest, guest->entry.argument + KAON_MAILBOX_SIZE, KAON_ACCESS_WRITE);
-    if (mailbox->exchange_size == KAON_MAILBOX_SIZE)
-        wire.area = NULL; /* that was the heap */
-    if (wire.area)
-        wire.area_size = mailbox->exchange_size - KAON_MAILBOX_SIZE;
+    if (most) /* else that is the heap */
+        wire.area = kaon__scripted_at(guest, area, KAON_ACCESS_WRITE);
+    while (wire.area_size < most &&
+           kaon__scripted_at(guest, area + wire.area_size, KAON_ACCESS_WRITE))
+        wire.area_size += KAON_PAGE_SIZE;
     return wire;
 }
 
@@ -209,6 +210,18 @@ struct kaon_value play_received(const struct kaon_scripted_guest *guest,
     return values[index];
 }
 
+bool play_need_area(const struct kaon_scripted_guest *guest,
+                    struct kaon_exit *exit, const struct kaon_wire *wire)
+{
+    uint64_t behind = KAON_MAILBOX_SIZE + wire->area_size;
+
+    if (behind == play_mailbox(guest)->exchange_size)
+        return false;
+    kaon__scripted_fault(exit, guest->entry.argument + behind,
+                         KAON_ACCESS_WRITE);
+    return true;
+}
+
 static enum kaon_status leave(struct kaon_scripted_guest *guest,
                               struct kaon_exit *exit, struct kaon_frame frame,
                               const struct kaon_value *values, uint32_t count)
@@ -218,11 +231,8 @@ static enum kaon_status leave(struct kaon_scripted_guest *guest,
     enum kaon_wire_status status =
         kaon_wire_put(&wire, free, values, count, &frame);
 
-    if (status == KAON_WIRE_TOO_LARGE && !wire.area) {
-        kaon__scripted_fault(exit, guest->entry.argument + KAON_MAILBOX_SIZE,
-                             KAON_ACCESS_WRITE);
+    if (status == KAON_WIRE_TOO_LARGE && play_need_area(guest, exit, &wire))
         return KAON_OK;
-    }
     assert_int_equal(status, KAON_WIRE_OK);
     *play_frame(guest) = frame;
     kaon__scripted_leave(exit);

@@ -95,6 +95,11 @@ struct kaon_mailbox *play_mailbox(const struct kaon_scripted_guest *guest);
 /* The exchange, as far as the guest has it. */
 struct kaon_wire play_wire(const struct kaon_scripted_guest *guest);
 
+/* Touches what is behind the area, to get more: false if that is all. In *exit
+ * is the page fault: return KAON_OK, to be asked for the same turn again. */
+bool play_need_area(const struct kaon_scripted_guest *guest,
+                    struct kaon_exit *exit, const struct kaon_wire *wire);
+
 /* What the host sent: an argument, or the only value of its answer. */
 struct kaon_value play_received(const struct kaon_scripted_guest *guest,
                                 uint32_t index);

@@ -106,9 +106,30 @@ static void try_manifest(const char *text, size_t size)
     check(!kaon__oci_read_manifest(&two, again.text, again.size, &err));
     check(same(&one.config, &two.config) && same(&one.guest, &two.guest));
     check(one.map.size == two.map.size && one.layer_count == two.layer_count);
+    check(one.mapped.size == two.mapped.size);
     for (uint32_t i = 0; i < one.layer_count; i++)
         check(same(&one.layers[i], &two.layers[i]));
     free(again.text);
+}
+
+/* What the host relies on, whatever the rest of the layout says. */
+static void check_mappings(const struct kaon_config *config)
+{
+    check(config->mapping_count <= KAON_OCI_MAPPINGS_MAX);
+    for (uint32_t i = 0; i < config->mapping_count; i++) {
+        const struct kaon_config_mapping *mapping = &config->mappings[i];
+
+        check(kaon__oci_is_mapping(mapping->name));
+        check(mapping->address % KAON_OCI_PAGE == 0);
+        check(mapping->size && mapping->size <= KAON_OCI_WINDOW_MAX);
+        check((unsigned)mapping->mode <= KAON_MAP_WRITE);
+        check(!mapping->file || mapping->mode != KAON_MAP_WRITE);
+        for (uint32_t k = 0; k < i; k++) {
+            check(config->mappings[k].address + config->mappings[k].size <=
+                  mapping->address);
+            check(strcmp(config->mappings[k].name, mapping->name) != 0);
+        }
+    }
 }
 
 static void try_config(const char *text, size_t size)
@@ -122,6 +143,7 @@ static void try_config(const char *text, size_t size)
         return;
     }
     check(one.write_count <= KAON_OCI_WRITE_SET_MAX);
+    check_mappings(&one);
     kaon__oci_write_config(&again, &one, the_image());
     check(!kaon__oci_read_config(&two, again.text, again.size, the_image(),
                                  &err));

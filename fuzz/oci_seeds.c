@@ -39,18 +39,25 @@ static struct kaon_config a_config(void)
     return (struct kaon_config){
         .version = "0.1.0",
         .guest = "guest.elf",
-        .layout = { 0x700000, 0x500000, 0x600000, 65536, 65536, 65536 },
+        .layout = { 0x700000, 0x500000, 0x600000, 65536, 65536, 65536, 0x800000,
+                    0x200000 },
         .fs_base = 1,
         .generation = 7,
         .write_set = { 0x500000, 0x510000 },
         .write_count = 2,
+        .mappings = { { "words", 0x800000, 4097, 4096, true, KAON_MAP_READ },
+                      { "table", 0x802000, 4096, 0, true, KAON_MAP_COPY },
+                      { "ring-1", 0x803000, 8192, 0, false, KAON_MAP_WRITE } },
+        .mapping_count = 3,
     };
 }
 
 static void save_all(const char *directory, struct kaon_image *image)
 {
     const struct kaon_blob blob = { kaon__sha256("x", 1), 4096 };
-    const struct kaon_manifest manifest = { blob, blob, blob, { blob }, 1 };
+    const struct kaon_manifest manifest = {
+        blob, blob, blob, blob, { blob }, 1
+    };
     const struct kaon_config config = a_config();
     struct kaon_json_text text = { 0 };
     static const char json[] = "[1,\"\\u00e9\\ud83d\\ude00\\n\",-0.5e+1,true,"

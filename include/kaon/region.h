@@ -48,7 +48,8 @@
  * Snapshots (kaon/snapshot.h) keep which regions are mapped where and how, a
  * reference to each, and the pages of KAON_MAP_COPY that the guest wrote: not
  * what the regions hold. Restoring makes the sandbox's mappings those of the
- * snapshot; so does making a sandbox from one.
+ * snapshot; so does making a sandbox from one. If all of them have names (in
+ * kaon_map_opts), it can be saved: whoever opens it gives their regions.
  *
  * What it costs. A file or buffer takes a descriptor and address space, and so
  * does each mapping with KAON_MAP_COPY. To map into a VM is one system call, or
@@ -169,7 +170,13 @@ struct kaon_map_opts {
     uint64_t address;
 
     enum kaon_map_mode mode;
+
+    /* What saved snapshots call it: letters, digits and "_.-", none of the last
+     * two first, up to KAON_MAP_NAME_MAX; no two mappings of a sandbox have the
+     * same. Copied. NULL: none; snapshots of the sandbox cannot be saved. */
+    const char *name;
 };
+#define KAON_MAP_NAME_MAX 63
 #define KAON_MAP_OPTS(...)                                          \
     (&(struct kaon_map_opts){ .size = sizeof(struct kaon_map_opts), \
                               __VA_ARGS__ })
@@ -183,7 +190,8 @@ struct kaon_map_opts {
  *
  * Out:     address  where the guest has it.
  * Returns: KAON_OK, KAON_EINVAL (the address is unaligned, taken, or outside
- *          of the window; a file with KAON_MAP_WRITE: err says what is free),
+ *          of the window; a file with KAON_MAP_WRITE; a name that is taken,
+ *          or none: err says what is free),
  *          KAON_EBUSY (a call runs), KAON_EPOISONED, KAON_ENOMEM (also: no
  *          room in window or domain), KAON_EBACKEND (the kernel refused; a
  *          process has some 28 mappings at most).

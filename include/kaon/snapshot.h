@@ -40,6 +40,7 @@
 #include <stdint.h>
 #include <kaon/error.h>
 #include <kaon/image.h>
+#include <kaon/region.h>
 #include <kaon/sandbox.h>
 
 #ifdef __cplusplus
@@ -143,14 +144,40 @@ struct kaon_snapshot_stats {
 KAON_API enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
                                               struct kaon_snapshot_stats *out);
 
+/* What a snapshot keeps of a mapping (kaon/region.h). */
+struct kaon_snapshot_mapping {
+    const char *name; /* borrowed, until the snapshot ends; "": none */
+    uint64_t address;
+    enum kaon_map_mode mode;
+    int32_t is_file; /* a part of a file, or else a buffer: */
+    uint64_t size;   /* its bytes, and */
+    uint64_t offset; /* where they begin in the file */
+    uint64_t pages;  /* of KAON_MAP_COPY: that the guest wrote */
+
+    /* Borrowed, until the snapshot ends; NULL if it was opened without. */
+    struct kaon_region *region;
+};
+
+/**
+ * kaon_snapshot_mapping - a snapshot's mappings, by index
+ *
+ * They are in the order of their addresses.
+ *
+ * Returns: 1 and fills *out, or 0 if there is no such index.
+ * Threads: any.
+ */
+KAON_API int kaon_snapshot_mapping(const struct kaon_snapshot *snapshot,
+                                   size_t index,
+                                   struct kaon_snapshot_mapping *out);
+
 /* ---- On disk -----------------------------------------------------------
  *
  * A snapshot is saved as an OCI image layout: a directory of small files that
  * describe it and of blobs named by their SHA-256. Tools such as skopeo copy
  * it to any registry and back. It is self-contained, the guest's ELF file
- * included; docs/snapshot-format.md describes all of it. A layout may hold
- * several snapshots, each under a name; what they have in common is there
- * once.
+ * included, but for what was mapped; docs/snapshot-format.md describes all of
+ * it. A layout may hold several snapshots, each under a name; what they have in
+ * common is there once.
  *
  * What is read from a layout is not trusted: a damaged or hostile one is
  * refused with the reason, and nothing outside of its directory is opened. But
@@ -184,19 +211,31 @@ struct kaon_save_opts {
  *
  * The directory is made, or is empty, or is a layout already; then the
  * snapshot is added to that. Whatever fails, the directory is as it was, or
- * is not there; and when this returns, all of it is on the disk. A snapshot of
- * a sandbox with mappings (kaon/region.h) cannot be saved.
+ * is not there; and when this returns, all of it is on the disk.
+ *
+ * Of mappings (kaon/region.h) it has what was mapped where, by their names, and
+ * the pages of KAON_MAP_COPY that the guest wrote; not what the regions hold.
+ * So each must have a name. There may be 64.
  *
  * In:      directory  its parent must exist.
- * Returns: KAON_OK; KAON_EINVAL (also: the name is taken); KAON_EIO (the file
- *          system said no: a full disk, for example); KAON_ESNAPSHOT (the
- *          directory holds something else, or a damaged layout); KAON_EBUSY
- *          (somebody else is saving there); KAON_ENOMEM.
+ * Returns: KAON_OK; KAON_EINVAL (also: the name is taken, or a mapping has
+ *          none); KAON_EIO (the file system said no: a full disk, for
+ *          example); KAON_ESNAPSHOT (the directory holds something else, or a
+ *          damaged layout); KAON_EBUSY (somebody else is saving there);
+ *          KAON_ENOMEM.
  * Threads: any.
  */
 KAON_API KAON_MUST_CHECK enum kaon_status
 kaon_snapshot_save(struct kaon_snapshot *snapshot, const char *directory,
                    const struct kaon_save_opts *opts, struct kaon_error *err);
+
+/* A region for the mapping of that name. The mode is what that had: so no
+ * layout can let a guest write to what it should read. */
+struct kaon_named_region {
+    const char *name;
+    struct kaon_region *region;
+    enum kaon_map_mode mode;
+};
 
 /* Options of an open; make them with KAON_OPEN_OPTS(). 0 is default. */
 struct kaon_open_opts {
@@ -216,6 +255,16 @@ struct kaon_open_opts {
      * saved, and do not read all of them to see. What is needed to keep the
      * host safe is checked nevertheless. */
     int32_t skip_digests;
+
+    /* What its mappings are to show: of each, a region of the same kind (file
+     * or buffer) and just as many bytes. What these hold is for the caller to
+     * know: pages that the guest did not write show what is there now. The
+     * snapshot keeps references.
+     *
+     * Without the regions of all its mappings a snapshot can be looked at, but
+     * not be saved again, and no sandbox be made of it or restored to it. */
+    const struct kaon_named_region *regions;
+    size_t region_count;
 };
 #define KAON_OPEN_OPTS(...)                                           \
     (&(struct kaon_open_opts){ .size = sizeof(struct kaon_open_opts), \
@@ -231,10 +280,10 @@ struct kaon_open_opts {
  *                 takes a file descriptor for each layer (up to 16) and, with
  *                 its own image, one more.
  * In:      directory  the layout.
- * Returns: KAON_OK; KAON_EINVAL (also: opts->image is another); KAON_EIO (a
- *          file cannot be read); KAON_ESNAPSHOT (the reason is in err);
- *          KAON_EABI (saved for another version of kaon/abi.h); KAON_EIMAGE;
- *          KAON_ENOMEM.
+ * Returns: KAON_OK; KAON_EINVAL (also: opts->image is another, or a region
+ *          is not what was mapped); KAON_EIO (a file cannot be read);
+ *          KAON_ESNAPSHOT (the reason is in err); KAON_EABI (saved for another
+ *          version of kaon/abi.h); KAON_EIMAGE; KAON_ENOMEM.
  * Threads: any.
  */
 KAON_API KAON_MUST_CHECK enum kaon_status

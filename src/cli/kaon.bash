@@ -85,7 +85,7 @@ _kaon_snapshot() {
     fi
     for ((i = 3; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --name | --deadline | --isolation | --heap | --stack | --exchange)
+        --name | --deadline | --isolation | --heap | --stack | --exchange | --map)
             ((i++)) ;;
         -*) ;;
         *)
@@ -108,7 +108,7 @@ _kaon_snapshot() {
         fi
         ;;
     run::-*)
-        _kaon_offer --name --skip-digests --json --verbose --deadline \
+        _kaon_offer --name --skip-digests --map --json --verbose --deadline \
             --isolation --help
         ;;
     inspect::-*) _kaon_offer --name --skip-digests --json --help ;;

@@ -159,6 +159,7 @@ static const struct command command_save = {
 struct source {
     const char *name;
     bool believe;
+    struct option_list maps; /* NAME=FILE */
 };
 
 #define SOURCE_OPTIONS(to)                                                      \
@@ -180,6 +181,94 @@ static enum kaon_status open_source(struct kaon_snapshot **out,
         out, directory,
         KAON_OPEN_OPTS(.name = source->name, .skip_digests = source->believe),
         err);
+}
+
+/* The files that the command line names for mappings. */
+struct regions {
+    char names[OPTION_LIST_MAX][KAON_MAP_NAME_MAX + 1];
+    struct kaon_named_region list[OPTION_LIST_MAX];
+    size_t count;
+};
+
+static void close_regions(struct regions *regions)
+{
+    while (regions->count)
+        kaon_region_destroy(regions->list[--regions->count].region);
+}
+
+/* The part of the file that was mapped; all of it, of a mapping that is not
+ * there: to open the snapshot with that is then refused. */
+static enum kaon_status open_region(struct regions *regions, const char *map,
+                                    const struct kaon_snapshot *snapshot,
+                                    struct kaon_error *err)
+{
+    struct kaon_named_region *region = &regions->list[regions->count];
+    char *name = regions->names[regions->count];
+    struct kaon_snapshot_mapping mapping;
+    const char *path = strchr(map, '=') + 1;
+    uint64_t offset = 0, size = 0;
+    enum kaon_status status;
+
+    snprintf(name, KAON_MAP_NAME_MAX + 1, "%.*s", (int)(path - 1 - map), map);
+    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++)
+        if (strcmp(mapping.name, name) == 0) {
+            offset = mapping.offset;
+            size = mapping.size;
+            region->mode = mapping.mode; /* none lets it write to a file */
+        }
+    status = kaon_region_open(&region->region, path, offset, size, err);
+    region->name = name;
+    regions->count += !status;
+    return status;
+}
+
+static enum kaon_status open_regions(struct regions *regions,
+                                     const struct source *source,
+                                     const char *directory,
+                                     struct kaon_error *err)
+{
+    /* Only to see what was mapped: it is checked when it is opened for good. */
+    const struct source look = { .name = source->name, .believe = true };
+    struct kaon_snapshot *snapshot;
+    enum kaon_status status = KAON_OK;
+
+    if (source->maps.count)
+        status = open_source(&snapshot, &look, directory, err);
+    if (status || source->maps.count == 0)
+        return status;
+    for (size_t i = 0; !status && i < source->maps.count; i++)
+        status = open_region(regions, source->maps.items[i], snapshot, err);
+    kaon_snapshot_destroy(snapshot);
+    return status;
+}
+
+/* With the files for its mappings. */
+static enum kaon_status open_mapped(struct kaon_snapshot **out,
+                                    const struct source *source,
+                                    const char *directory,
+                                    struct kaon_error *err)
+{
+    struct regions regions = { .count = 0 };
+    enum kaon_status status = open_regions(&regions, source, directory, err);
+
+    if (!status)
+        status =
+            kaon_snapshot_open(out, directory,
+                               KAON_OPEN_OPTS(.name = source->name,
+                                              .skip_digests = source->believe,
+                                              .regions = regions.list,
+                                              .region_count = regions.count),
+                               err);
+    close_regions(&regions);
+    return status;
+}
+
+static bool are_maps(const struct source *source)
+{
+    for (size_t i = 0; i < source->maps.count; i++)
+        if (!strchr(source->maps.items[i], '='))
+            return false;
+    return true;
 }
 
 /* words: directory [function args...] */
@@ -210,6 +299,8 @@ static int go_on_main(int argc, char **argv)
     struct source source = { 0 };
     const struct option options[] = {
         SOURCE_OPTIONS(&source),
+        { "map", 0, OPTION_LIST, &source.maps, "NAME=FILE",
+          "the file for a mapping of the snapshot's (may be repeated)" },
         SESSION_OPTIONS(&session),
         { 0 },
     };
@@ -223,7 +314,11 @@ static int go_on_main(int argc, char **argv)
         return usage_error(command_go_on.name,
                            "name a directory, a function and its arguments: "
                            "see kaon snapshot run --help");
-    if (open_source(&snapshot, &source, argv[1], &err))
+    if (!are_maps(&source))
+        return usage_error(command_go_on.name,
+                           "--map takes NAME=FILE: see kaon snapshot inspect "
+                           "for the names");
+    if (open_mapped(&snapshot, &source, argv[1], &err))
         return session_fail(&session, &err);
     session.image = kaon_snapshot_image(snapshot);
     code = go_on(&session, snapshot, count, argv + 1);
@@ -238,7 +333,8 @@ static const struct command command_go_on = {
     .summary = "call a function of a guest in a saved state",
     .about = "Opens a snapshot, calls a function of its guest, and prints the "
              "result.\n"
-             "All else is as for kaon run; the snapshot stays as it is.\n",
+             "All else is as for kaon run; the snapshot stays as it is.\n"
+             "If it has mappings, --map names the file that each is to show.\n",
     .run = go_on_main,
 };
 
@@ -253,6 +349,48 @@ static void name_text(const char *name, void *user)
 static void name_json(const char *name, void *user)
 {
     json_string(user, NULL, name);
+}
+
+static const char *const modes[] = { "read", "copy", "write" };
+
+/* A name has letters, digits and few other characters. */
+static void mappings_text(const struct kaon_snapshot *snapshot)
+{
+    struct kaon_snapshot_mapping mapping;
+
+    if (kaon_snapshot_mapping(snapshot, 0, &mapping))
+        puts("mappings:");
+    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++) {
+        printf("  %s: %s, a %s of %" PRIu64 " bytes", mapping.name,
+               modes[mapping.mode], mapping.is_file ? "file" : "buffer",
+               mapping.size);
+        if (mapping.offset)
+            printf(" from %" PRIu64 " on", mapping.offset);
+        printf(", at %#" PRIx64, mapping.address);
+        if (mapping.pages)
+            printf(", %" PRIu64 " pages written", mapping.pages);
+        putchar('\n');
+    }
+}
+
+static void mappings_json(struct json *json,
+                          const struct kaon_snapshot *snapshot)
+{
+    struct kaon_snapshot_mapping mapping;
+
+    json_array(json, "mappings");
+    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++) {
+        json_object(json, NULL);
+        json_string(json, "name", mapping.name);
+        json_string(json, "mode", modes[mapping.mode]);
+        json_string(json, "kind", mapping.is_file ? "file" : "buffer");
+        json_unsigned(json, "size", mapping.size);
+        json_unsigned(json, "offset", mapping.offset);
+        json_unsigned(json, "address", mapping.address);
+        json_unsigned(json, "pages", mapping.pages);
+        json_object_end(json);
+    }
+    json_array_end(json);
 }
 
 static int show_text(const char *directory, struct kaon_snapshot *snapshot,
@@ -274,6 +412,7 @@ static int show_text(const char *directory, struct kaon_snapshot *snapshot,
            "exchange: %" PRIu64 " bytes\n",
            stats->pages, stats->layers, stats->write_set, stats->heap_bytes,
            stats->stack_bytes, stats->exchange_bytes);
+    mappings_text(snapshot);
     functions_text("exports", image, kaon_image_export);
     functions_text("imports", image, kaon_image_import);
     return EXIT_GOOD;
@@ -299,6 +438,7 @@ static int show_json(const char *directory, struct kaon_snapshot *snapshot,
     json_unsigned(&json, "heap", stats->heap_bytes);
     json_unsigned(&json, "stack", stats->stack_bytes);
     json_unsigned(&json, "exchange", stats->exchange_bytes);
+    mappings_json(&json, snapshot);
     functions_json(&json, "exports", image, kaon_image_export);
     functions_json(&json, "imports", image, kaon_image_import);
     json_object_end(&json);

@@ -141,8 +141,7 @@ static void lay_out(struct kaon_memory *memory)
     memory->mailbox = memory->stack.high;
     memory->heap.low = memory->mailbox + sizes->exchange;
     memory->heap.high = memory->heap.low + sizes->heap;
-    memory->window.low =
-        (memory->heap.high + GAP_SIZE + TABLE_SIZE - 1) & -TABLE_SIZE;
+    memory->window.low = kaon__memory_places(memory->view->image, sizes).window;
     memory->window.high = memory->window.low + sizes->map;
 }
 
@@ -186,11 +185,14 @@ struct kaon_places kaon__memory_places(const struct kaon_image *image,
 {
     uint64_t stack = kaon__image_end(image) + GAP_SIZE + GUARD_SIZE;
     uint64_t exchange = stack + sizes->stack;
+    uint64_t heap = exchange + sizes->exchange;
 
     return (struct kaon_places){
         .stack = stack,
         .exchange = exchange,
-        .heap = exchange + sizes->exchange,
+        .heap = heap,
+        .window =
+            (heap + sizes->heap + GAP_SIZE + TABLE_SIZE - 1) & -TABLE_SIZE,
     };
 }
 

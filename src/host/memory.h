@@ -146,7 +146,7 @@ enum kaon_status kaon__memory_changes(const struct kaon_memory *memory,
 
 /* Where a sandbox of this image and sizes has what: lowest addresses. */
 struct kaon_places {
-    uint64_t stack, exchange, heap;
+    uint64_t stack, exchange, heap, window;
 };
 struct kaon_places kaon__memory_places(const struct kaon_image *image,
                                        const struct kaon_sizes *sizes);

@@ -125,24 +125,45 @@ static enum kaon_status check_place(const struct kaon_memory *memory,
     return status;
 }
 
-enum kaon_status kaon__memory_map(struct kaon_memory *memory,
-                                  struct kaon_region *region, uint64_t *address,
-                                  enum kaon_map_mode mode,
+static enum kaon_status check_name(const struct kaon_memory *memory,
+                                   const char *name, struct kaon_error *err)
+{
+    for (const struct kaon_mapping *mapping = memory->mappings; mapping;
+         mapping = mapping->next)
+        if (strcmp(mapping->name, name) == 0)
+            return kaon__fail(err, KAON_EINVAL,
+                              "the mapping at %#llx is named \"%s\": choose "
+                              "another name",
+                              U(mapping->address), name);
+    return KAON_OK;
+}
+
+enum kaon_status kaon__memory_map(struct kaon_memory *memory, uint64_t *address,
+                                  struct kaon_region *region,
+                                  const struct kaon_map_opts *opts,
                                   struct kaon_error *err)
 {
+    struct kaon_kept_mapping as = {
+        .region = region,
+        .address = opts->address,
+        .mode = opts->mode,
+    };
     uint64_t size = kaon__region_pages(region) * KAON_PAGE_SIZE;
-    uint64_t place = *address;
     struct kaon_mapping *mapping;
-    enum kaon_status status = place ? check_place(memory, place, size, err)
-                                    : pick(memory, &place, size, err);
+    enum kaon_status status = as.address
+                                  ? check_place(memory, as.address, size, err)
+                                  : pick(memory, &as.address, size, err);
 
+    if (!status && opts->name) {
+        strncpy(as.name, opts->name, sizeof as.name - 1);
+        status = check_name(memory, as.name, err);
+    }
     if (!status)
-        status =
-            kaon__mapping_create(memory, &mapping, region, place, mode, err);
+        status = kaon__mapping_create(memory, &mapping, &as, err);
     if (!status)
         status = add(memory, mapping, err);
     if (!status)
-        *address = place;
+        *address = as.address;
     return status;
 }
 
@@ -225,7 +246,8 @@ find_kept(const struct kaon_snapshot *snapshot, uint64_t address)
 static bool fits(const struct kaon_mapping *mapping,
                  const struct kaon_kept_mapping *kept)
 {
-    if (!kept || kept->region != mapping->region || kept->mode != mapping->mode)
+    if (!kept || kept->region != mapping->region ||
+        kept->mode != mapping->mode || strcmp(kept->name, mapping->name) != 0)
         return false;
     for (uint64_t i = 0; i < kept->page_count; i++)
         if (!kaon__mapping_is_copied(mapping, kept->pages[i]))
@@ -266,8 +288,7 @@ static enum kaon_status map_kept(struct kaon_memory *memory,
                                  struct kaon_error *err)
 {
     struct kaon_mapping *mapping;
-    enum kaon_status status = kaon__mapping_create(
-        memory, &mapping, kept->region, kept->address, kept->mode, err);
+    enum kaon_status status = kaon__mapping_create(memory, &mapping, kept, err);
 
     if (status)
         return status;
@@ -283,9 +304,8 @@ enum kaon_status kaon__memory_remap(struct kaon_memory *memory,
     enum kaon_status status = KAON_OK;
 
     for (uint32_t i = 0; !status && i < snapshot->kept_count; i++)
-        status = check_window(
-            memory, snapshot->kept[i].address,
-            kaon__region_pages(snapshot->kept[i].region) * KAON_PAGE_SIZE, err);
+        status = check_window(memory, snapshot->kept[i].address,
+                              kaon__kept_mapping_room(&snapshot->kept[i]), err);
     if (!status)
         status = unmap_others(memory, snapshot, err);
     for (uint32_t i = 0; !status && i < snapshot->kept_count; i++)
@@ -309,67 +329,102 @@ static bool is_changed(const struct kaon_mapping *mapping, uint64_t page)
            memcmp(was, kaon__mapping_copy_at(mapping, page), sizeof was) != 0;
 }
 
+/* Which they are; what they hold goes to *content, the next place behind. */
 static bool keep_pages(const struct kaon_mapping *mapping,
-                       struct kaon_kept_mapping *kept)
+                       struct kaon_kept_mapping *kept, unsigned char **content)
 {
-    uint64_t most = mapping->copied_count, page;
-    unsigned char *shrunk;
+    uint64_t page;
 
-    if (most == 0)
+    if (mapping->copied_count == 0)
         return true;
-    kept->pages = malloc(most * sizeof *kept->pages);
-    kept->content = malloc(most * KAON_PAGE_SIZE);
-    if (!kept->pages || !kept->content)
+    kept->pages = malloc(mapping->copied_count * sizeof *kept->pages);
+    if (!kept->pages)
         return false;
     for (page = kaon__mapping_next(mapping, 0, true); page < mapping->pages;
          page = kaon__mapping_next(mapping, page + 1, true)) {
         if (!is_changed(mapping, page))
             continue;
-        kept->pages[kept->page_count] = page;
-        memcpy(kept->content + kept->page_count * KAON_PAGE_SIZE,
-               kaon__mapping_copy_at(mapping, page), KAON_PAGE_SIZE);
-        kept->page_count++;
+        kept->pages[kept->page_count++] = page;
+        memcpy(*content, kaon__mapping_copy_at(mapping, page), KAON_PAGE_SIZE);
+        *content += KAON_PAGE_SIZE;
     }
-    /* In a process all pages are copied, and few of them written. */
-    shrunk = realloc(kept->content, (kept->page_count + 1) * KAON_PAGE_SIZE);
-    if (shrunk)
-        kept->content = shrunk;
     return true;
+}
+
+static void keep(const struct kaon_mapping *mapping,
+                 struct kaon_kept_mapping *kept)
+{
+    kept->region = kaon_region_hold(mapping->region);
+    kept->size = mapping->region->size;
+    kept->offset = mapping->region->offset;
+    kept->file = mapping->region->file;
+    kept->address = mapping->address;
+    kept->mode = mapping->mode;
+    memcpy(kept->name, mapping->name, sizeof kept->name);
+}
+
+/* For all mappings, and for what the guest may have written. */
+static bool make_room(const struct kaon_memory *memory,
+                      struct kaon_snapshot *snapshot)
+{
+    uint64_t count = 0, most = 0;
+
+    for (const struct kaon_mapping *m = memory->mappings; m; m = m->next) {
+        count++;
+        most += m->copied_count;
+    }
+    snapshot->kept = calloc(count, sizeof *snapshot->kept);
+    snapshot->kept_content = most ? malloc(most * KAON_PAGE_SIZE) : NULL;
+    return snapshot->kept && (most == 0 || snapshot->kept_content);
+}
+
+/* In a process all pages are copied, and few of them written. */
+static void shrink_content(struct kaon_snapshot *snapshot)
+{
+    uint64_t size = kaon__snapshot_map_pages(snapshot) * KAON_PAGE_SIZE;
+    unsigned char *shrunk;
+
+    if (size == 0) {
+        free(snapshot->kept_content);
+        snapshot->kept_content = NULL;
+        return;
+    }
+    shrunk = realloc(snapshot->kept_content, size);
+    if (shrunk)
+        snapshot->kept_content = shrunk;
 }
 
 enum kaon_status kaon__memory_keep_mappings(const struct kaon_memory *memory,
                                             struct kaon_snapshot *snapshot,
                                             struct kaon_error *err)
 {
-    bool had = true;
-    uint32_t count = 0;
+    unsigned char *content;
+    bool had;
 
-    for (const struct kaon_mapping *m = memory->mappings; m; m = m->next)
-        count++;
-    if (count == 0)
+    if (!memory->mappings)
         return KAON_OK;
-    snapshot->kept = calloc(count, sizeof *snapshot->kept);
-    if (!snapshot->kept)
-        return kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+    had = make_room(memory, snapshot);
+    content = snapshot->kept_content;
     for (const struct kaon_mapping *m = memory->mappings; had && m;
          m = m->next) {
         struct kaon_kept_mapping *kept = &snapshot->kept[snapshot->kept_count];
 
-        kept->region = kaon_region_hold(m->region);
-        kept->address = m->address;
-        kept->mode = m->mode;
+        keep(m, kept);
         snapshot->kept_count++;
-        had = keep_pages(m, kept);
+        had = keep_pages(m, kept, &content);
     }
-    return had ? KAON_OK
-               : kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+    if (!had)
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+    if (snapshot->kept_content)
+        shrink_content(snapshot);
+    kaon__snapshot_place_content(snapshot);
+    return KAON_OK;
 }
 
 void kaon__kept_mapping_finish(struct kaon_kept_mapping *kept)
 {
     kaon_region_destroy(kept->region);
     free(kept->pages);
-    free(kept->content);
 }
 
 /* ---- The guest's accesses, and the host's ------------------------------ */

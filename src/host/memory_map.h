@@ -13,18 +13,28 @@
 
 /* What a snapshot keeps of a mapping. */
 struct kaon_kept_mapping {
-    struct kaon_region *region; /* a reference */
+    struct kaon_region *region; /* a reference; NULL: it was opened without */
+    uint64_t size, offset;      /* of the region, in bytes; in its file, */
+    bool file;                  /* if it is one */
     uint64_t address;
     enum kaon_map_mode mode;
-    uint64_t page_count;    /* that the guest wrote */
-    uint64_t *pages;        /* which, ascending, */
-    unsigned char *content; /* and what it wrote */
+    char name[KAON_MAP_NAME_MAX + 1]; /* "": none */
+    uint64_t page_count;              /* that the guest wrote */
+    uint64_t *pages;                  /* which, ascending, */
+    const unsigned char *content;     /* and what it wrote: the snapshot's */
 };
 
-/* At an address, or (0) where there is room; says where. */
-enum kaon_status kaon__memory_map(struct kaon_memory *memory,
-                                  struct kaon_region *region, uint64_t *address,
-                                  enum kaon_map_mode mode,
+/* Bytes of guest addresses that it takes. */
+static inline uint64_t
+kaon__kept_mapping_room(const struct kaon_kept_mapping *kept)
+{
+    return (kept->size + KAON_PAGE_SIZE - 1) & -KAON_PAGE_SIZE;
+}
+
+/* At the options' address, or (0) where there is room; says where. */
+enum kaon_status kaon__memory_map(struct kaon_memory *memory, uint64_t *address,
+                                  struct kaon_region *region,
+                                  const struct kaon_map_opts *opts,
                                   struct kaon_error *err);
 
 /* On failure the machine may still know the mapping, which stays, and its

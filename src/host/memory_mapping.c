@@ -242,24 +242,24 @@ static enum kaon_status make_copy(const struct kaon_memory *memory,
 /* Of a region as it is; not attached yet, and shown nowhere. */
 enum kaon_status kaon__mapping_create(const struct kaon_memory *memory,
                                       struct kaon_mapping **out,
-                                      struct kaon_region *region,
-                                      uint64_t address, enum kaon_map_mode mode,
+                                      const struct kaon_kept_mapping *as,
                                       struct kaon_error *err)
 {
-    uint64_t pages = kaon__region_pages(region);
+    uint64_t pages = kaon__region_pages(as->region);
     uint64_t words =
-        mode == KAON_MAP_COPY ? (pages + WORD_BITS - 1) / WORD_BITS : 0;
+        as->mode == KAON_MAP_COPY ? (pages + WORD_BITS - 1) / WORD_BITS : 0;
     struct kaon_mapping *mapping =
         calloc(1, sizeof *mapping + words * sizeof *mapping->copied);
     enum kaon_status status = KAON_OK;
 
     if (!mapping)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a mapping");
-    mapping->region = kaon_region_hold(region);
-    mapping->address = address;
+    mapping->region = kaon_region_hold(as->region);
+    mapping->address = as->address;
     mapping->pages = pages;
-    mapping->mode = mode;
-    if (mode == KAON_MAP_COPY)
+    mapping->mode = as->mode;
+    memcpy(mapping->name, as->name, sizeof mapping->name);
+    if (as->mode == KAON_MAP_COPY)
         status = make_copy(memory, mapping, err);
     if (status)
         kaon__mapping_free(mapping);

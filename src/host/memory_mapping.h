@@ -17,15 +17,16 @@ struct kaon_mapping {
     uint64_t address, pages;
     uint64_t physical, copy_physical; /* 0: not attached */
     enum kaon_map_mode mode;
+    char name[KAON_MAP_NAME_MAX + 1]; /* "": none */
     uint64_t copied_count;
     uint64_t copied[]; /* a bit for each page that shows `copy` */
 };
 
-/* Of a whole region; shown nowhere yet. */
+/* Of a whole region, as a snapshot would keep it, but without any page that
+ * the guest wrote; shown nowhere yet. */
 enum kaon_status kaon__mapping_create(const struct kaon_memory *memory,
                                       struct kaon_mapping **out,
-                                      struct kaon_region *region,
-                                      uint64_t address, enum kaon_map_mode mode,
+                                      const struct kaon_kept_mapping *as,
                                       struct kaon_error *err);
 
 /* Attaches and shows it: on failure the memory shows nothing of it. */

@@ -293,6 +293,8 @@ static enum kaon_status add_layer(struct kaon_manifest *out,
         to = &out->guest;
     else if (strcmp(layer->media, KAON_MEDIA_MAP) == 0)
         to = &out->map;
+    else if (strcmp(layer->media, KAON_MEDIA_MAPPED) == 0)
+        to = &out->mapped;
     else if (pages && out->layer_count < KAON_OCI_LAYERS_MAX)
         to = &out->layers[out->layer_count++];
     else if (pages)
@@ -346,13 +348,16 @@ static enum kaon_status check_sizes(const struct kaon_manifest *manifest,
 {
     uint64_t sum = manifest->guest.size + manifest->map.size;
 
-    for (uint32_t i = 0; i < manifest->layer_count; i++) {
-        if (manifest->layers[i].size % KAON_OCI_PAGE)
+    for (uint32_t i = 0; i <= manifest->layer_count; i++) {
+        uint64_t size = i < manifest->layer_count ? manifest->layers[i].size
+                                                  : manifest->mapped.size;
+
+        if (size % KAON_OCI_PAGE)
             return kaon__fail(err, KAON_ESNAPSHOT,
                               "the manifest has %" PRIu64
                               " bytes of pages: these are no whole pages",
-                              manifest->layers[i].size);
-        sum += manifest->layers[i].size;
+                              size);
+        sum += size;
     }
     if (sum > KAON_OCI_SIZE_MAX || manifest->guest.size > KAON_OCI_GUEST_MAX ||
         manifest->map.size > KAON_OCI_MAP_MAX)
@@ -418,7 +423,8 @@ enum {
     GENERATION = 64,
     FUNCTIONS = 128,
     WRITE_SET = 256,
-    ALL = 511,
+    ALL = 511, /* that must be there */
+    MAPPINGS = 512,
 };
 
 /* A config being read. What is wrong in a way that JSON is not is kept until
@@ -464,9 +470,11 @@ static void read_layout(struct kaon_json *json, struct kaon_config *out)
             read_area(json, &out->layout.stack, &out->layout.stack_size);
         else if (strcmp(key, "exchange") == 0 && once(json, &seen, 4))
             read_area(json, &out->layout.exchange, &out->layout.exchange_size);
+        else if (strcmp(key, "window") == 0 && once(json, &seen, 8))
+            read_area(json, &out->layout.window, &out->layout.window_size);
         else
             kaon__json_skip(json);
-    if (seen != 7)
+    if ((seen & 7) != 7)
         kaon__json_fail(json, "heap, stack or exchange is missing");
 }
 
@@ -517,6 +525,108 @@ static void read_write_set(struct kaon_json *json, struct kaon_config *out)
     }
 }
 
+/* One of some words: its number, from `words` on. */
+static void read_word(struct kaon_json *json, const char *const *words,
+                      unsigned count, unsigned *out, const char *error)
+{
+    char text[16];
+
+    if (!read_words(json, text, sizeof text))
+        return;
+    for (*out = 0; *out < count; ++*out)
+        if (strcmp(text, words[*out]) == 0)
+            return;
+    kaon__json_fail(json, error);
+}
+
+static const char *const kinds[] = { "buffer", "file" };
+static const char *const modes[] = { "read", "copy", "write" };
+
+static void read_mapping_members(struct kaon_json *json,
+                                 struct kaon_config_mapping *out)
+{
+    unsigned seen = 0, kind = 0, mode = 0;
+    const char *key;
+
+    kaon__json_object(json);
+    while ((key = kaon__json_key(json)))
+        if (strcmp(key, "name") == 0 && once(json, &seen, 1))
+            kaon__json_string(json, out->name, sizeof out->name);
+        else if (strcmp(key, "address") == 0 && once(json, &seen, 2))
+            kaon__json_u64(json, &out->address);
+        else if (strcmp(key, "size") == 0 && once(json, &seen, 4))
+            kaon__json_u64(json, &out->size);
+        else if (strcmp(key, "kind") == 0 && once(json, &seen, 8))
+            read_word(json, kinds, 2, &kind,
+                      "a mapping is of a file or a buffer");
+        else if (strcmp(key, "offset") == 0 && once(json, &seen, 16))
+            kaon__json_u64(json, &out->offset);
+        else if (strcmp(key, "mode") == 0 && once(json, &seen, 32))
+            read_word(json, modes, 3, &mode,
+                      "a mapping's mode is read, copy or write");
+        else
+            kaon__json_skip(json);
+    if (seen != 63)
+        kaon__json_fail(json, "a mapping lacks a member");
+    out->file = kind == 1;
+    out->mode = (enum kaon_map_mode)mode;
+}
+
+/* What is wrong with it by itself; NULL: nothing. */
+static const char *judge_mapping(const struct kaon_config_mapping *mapping)
+{
+    if (!kaon__oci_is_mapping(mapping->name))
+        return "a mapping's name is none";
+    if (mapping->address == 0 || mapping->address % KAON_OCI_PAGE ||
+        mapping->address > INT64_MAX)
+        return "a mapping's address is no page's";
+    if (mapping->size == 0 || mapping->size > KAON_OCI_WINDOW_MAX)
+        return "a mapping's size is none that a guest can have";
+    if (mapping->offset % KAON_OCI_PAGE || mapping->offset > INT64_MAX)
+        return "a mapping's offset is no page's";
+    if (!mapping->file && (mapping->offset || mapping->size % KAON_OCI_PAGE))
+        return "a mapping is of a part of a buffer";
+    if (mapping->file && mapping->mode == KAON_MAP_WRITE)
+        return "a mapping is to write to a file";
+    return NULL;
+}
+
+/* The same, among those before it. */
+static const char *judge_next(const struct kaon_config *config,
+                              const struct kaon_config_mapping *mapping)
+{
+    for (uint32_t i = 0; i < config->mapping_count; i++) {
+        const struct kaon_config_mapping *other = &config->mappings[i];
+
+        if (mapping->address <= other->address ||
+            mapping->address - other->address < other->size)
+            return "mappings overlap, or are not in order";
+        if (strcmp(other->name, mapping->name) == 0)
+            return "two mappings have one name";
+    }
+    return judge_mapping(mapping);
+}
+
+static void read_mappings(struct kaon_json *json, struct kaon_config *out)
+{
+    kaon__json_array(json);
+    while (kaon__json_item(json)) {
+        struct kaon_config_mapping *mapping =
+            &out->mappings[out->mapping_count];
+        const char *wrong;
+
+        if (out->mapping_count == KAON_OCI_MAPPINGS_MAX) {
+            kaon__json_fail(json, "there are too many mappings");
+            return;
+        }
+        read_mapping_members(json, mapping);
+        wrong = json->error ? NULL : judge_next(out, mapping);
+        if (wrong)
+            kaon__json_fail(json, wrong);
+        out->mapping_count++;
+    }
+}
+
 static void read_member(struct reading *reading, const char *key)
 {
     struct kaon_json *json = &reading->json;
@@ -541,6 +651,8 @@ static void read_member(struct reading *reading, const char *key)
         read_functions(reading);
     else if (strcmp(key, "write_set") == 0 && once(json, seen, WRITE_SET))
         read_write_set(json, out);
+    else if (strcmp(key, "mappings") == 0 && once(json, seen, MAPPINGS))
+        read_mappings(json, out);
     else
         kaon__json_skip(json);
 }
@@ -562,7 +674,7 @@ static enum kaon_status judge_config(struct reading *reading,
                           "the snapshot is of a guest for ABI version %" PRIu64
                           ": this libkaon (%s) has version %u",
                           reading->abi, KAON_VERSION, KAON_ABI_VERSION);
-    if (reading->seen != ALL)
+    if ((reading->seen & ALL) != ALL)
         return kaon__fail(err, KAON_ESNAPSHOT,
                           "the config is damaged: it lacks a member");
     if (reading->stranger[0])
@@ -663,6 +775,8 @@ void kaon__oci_write_manifest(struct kaon_json_text *text,
         put_blob(text, NULL, KAON_MEDIA_MAP, &manifest->map);
     for (uint32_t i = 0; i < manifest->layer_count; i++)
         put_blob(text, NULL, KAON_MEDIA_PAGES, &manifest->layers[i]);
+    if (manifest->mapped.size)
+        put_blob(text, NULL, KAON_MEDIA_MAPPED, &manifest->mapped);
     kaon__json_put_array_end(text);
     kaon__json_put_object_end(text);
 }
@@ -690,6 +804,25 @@ static void put_functions(struct kaon_json_text *text,
     kaon__json_put_array_end(text);
 }
 
+static void put_mappings(struct kaon_json_text *text,
+                         const struct kaon_config *config)
+{
+    kaon__json_put_array(text, "mappings");
+    for (uint32_t i = 0; i < config->mapping_count; i++) {
+        const struct kaon_config_mapping *mapping = &config->mappings[i];
+
+        kaon__json_put_object(text, NULL);
+        kaon__json_put_string(text, "name", mapping->name);
+        kaon__json_put_u64(text, "address", mapping->address);
+        kaon__json_put_u64(text, "size", mapping->size);
+        kaon__json_put_string(text, "kind", kinds[mapping->file]);
+        kaon__json_put_u64(text, "offset", mapping->offset);
+        kaon__json_put_string(text, "mode", modes[mapping->mode]);
+        kaon__json_put_object_end(text);
+    }
+    kaon__json_put_array_end(text);
+}
+
 void kaon__oci_write_config(struct kaon_json_text *text,
                             const struct kaon_config *config,
                             const struct kaon_image *image)
@@ -704,6 +837,9 @@ void kaon__oci_write_config(struct kaon_json_text *text,
     put_area(text, "stack", config->layout.stack, config->layout.stack_size);
     put_area(text, "exchange", config->layout.exchange,
              config->layout.exchange_size);
+    if (config->layout.window_size)
+        put_area(text, "window", config->layout.window,
+                 config->layout.window_size);
     kaon__json_put_object_end(text);
     kaon__json_put_object(text, "registers");
     kaon__json_put_u64(text, "fs_base", config->fs_base);
@@ -715,6 +851,8 @@ void kaon__oci_write_config(struct kaon_json_text *text,
     for (uint32_t i = 0; i < config->write_count; i++)
         kaon__json_put_u64(text, NULL, config->write_set[i]);
     kaon__json_put_array_end(text);
+    if (config->mapping_count)
+        put_mappings(text, config);
     kaon__json_put_object_end(text);
 }
 
@@ -807,6 +945,11 @@ enum kaon_status kaon__oci_write_index(struct kaon_json_text *text,
     kaon__json_begin(&json, old, old_size);
     put_index(text, &json, tag, manifest);
     return KAON_OK;
+}
+
+bool kaon__oci_is_mapping(const char *name)
+{
+    return kaon__oci_is_tag(name) && strlen(name) <= KAON_MAP_NAME_MAX;
 }
 
 bool kaon__oci_is_tag(const char *tag)

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <kaon/error.h>
+#include <kaon/region.h>
 
 #include "host/json.h"
 #include "host/sha256.h"
@@ -24,6 +25,7 @@ struct kaon_image;
 #define KAON_MEDIA_GUEST "application/vnd.kaon.guest.elf.v1"
 #define KAON_MEDIA_MAP "application/vnd.kaon.snapshot.map.v1"
 #define KAON_MEDIA_PAGES "application/vnd.kaon.snapshot.pages.v1"
+#define KAON_MEDIA_MAPPED "application/vnd.kaon.snapshot.mapped.v1"
 
 /* Of the files with JSON; registries and their tools take no larger ones. */
 #define KAON_OCI_TEXT_MAX (UINT64_C(4) << 20)
@@ -39,6 +41,8 @@ struct kaon_image;
 #define KAON_OCI_LAYERS_MAX 16u /* that hold pages */
 #define KAON_OCI_WRITE_SET_MAX 512u
 #define KAON_OCI_GUEST_NAME_MAX 255u
+#define KAON_OCI_MAPPINGS_MAX 64u
+#define KAON_OCI_WINDOW_MAX (UINT64_C(64) << 30) /* bytes of mappings */
 
 /* A file that is named by what is in it. */
 struct kaon_blob {
@@ -47,9 +51,19 @@ struct kaon_blob {
 };
 
 struct kaon_manifest {
-    struct kaon_blob config, guest, map; /* map.size is 0 if there is none */
+    struct kaon_blob config, guest;
+    struct kaon_blob map, mapped; /* its size is 0 if there is none */
     struct kaon_blob layers[KAON_OCI_LAYERS_MAX];
     uint32_t layer_count;
+};
+
+/* Of a mapping: what was shown where, not what that held. */
+struct kaon_config_mapping {
+    char name[KAON_MAP_NAME_MAX + 1];
+    uint64_t address;
+    uint64_t size, offset; /* of the region, in bytes; in its file, */
+    bool file;             /* if it is one, and no buffer */
+    enum kaon_map_mode mode;
 };
 
 /* What a snapshot is, besides its pages. */
@@ -59,11 +73,14 @@ struct kaon_config {
     struct {
         uint64_t heap, stack, exchange; /* lowest address */
         uint64_t heap_size, stack_size, exchange_size;
+        uint64_t window, window_size; /* of mappings; 0: not said */
     } layout;
     uint64_t fs_base, gs_base;
     uint64_t generation;
     uint64_t write_set[KAON_OCI_WRITE_SET_MAX]; /* addresses */
     uint32_t write_count;
+    uint32_t mapping_count;
+    struct kaon_config_mapping mappings[KAON_OCI_MAPPINGS_MAX]; /* in order */
 };
 
 /* Adjacent guest pages and where their content lies. */
@@ -71,7 +88,7 @@ struct kaon_map_entry {
     uint64_t address; /* in the guest */
     uint64_t offset;  /* in the layer */
     uint32_t pages;
-    uint32_t layer;
+    uint32_t layer; /* of a mapping's pages: the number of layers */
 };
 #define KAON_MAP_ENTRY_SIZE UINT64_C(24)
 
@@ -142,5 +159,8 @@ enum kaon_status kaon__oci_write_index(struct kaon_json_text *text,
 
 /* Is it one that registries take? [A-Za-z0-9_][A-Za-z0-9_.-]* */
 bool kaon__oci_is_tag(const char *tag);
+
+/* The same of a mapping's, which is shorter. */
+bool kaon__oci_is_mapping(const char *name);
 
 #endif

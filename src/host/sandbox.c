@@ -79,11 +79,13 @@ bool kaon__sandbox_can_have(const struct kaon_sizes *sizes)
         .heap_bytes = sizes->heap,
         .stack_bytes = sizes->stack,
         .exchange_bytes = sizes->exchange - KAON_PAGE_SIZE,
+        .map_bytes = sizes->map,
     };
     struct kaon_sizes taken;
 
     return !take_sizes(&taken, &opts, NULL) && taken.heap == sizes->heap &&
-           taken.stack == sizes->stack && taken.exchange == sizes->exchange;
+           taken.stack == sizes->stack && taken.exchange == sizes->exchange &&
+           (sizes->map == 0 || taken.map == sizes->map);
 }
 
 static enum kaon_status take_functions(struct kaon_sandbox *sandbox,
@@ -148,7 +150,9 @@ static enum kaon_status adopt_sizes(struct kaon_sizes *sizes,
     enum kaon_status status;
 
     *sizes = snapshot->sizes;
-    status = check_size("heap_bytes", sizes->heap, opts->heap_bytes, err);
+    status = kaon__snapshot_check_regions(snapshot, err);
+    if (!status)
+        status = check_size("heap_bytes", sizes->heap, opts->heap_bytes, err);
     if (!status)
         status =
             check_size("stack_bytes", sizes->stack, opts->stack_bytes, err);
@@ -329,7 +333,7 @@ static enum kaon_status check_restore(const struct kaon_sandbox *sandbox,
             (unsigned long long)its->heap >> 10,
             (unsigned long long)its->stack >> 10,
             (unsigned long long)(its->exchange - KAON_PAGE_SIZE) >> 10);
-    return KAON_OK;
+    return kaon__snapshot_check_regions(snapshot, err);
 }
 
 /* The sandbox is claimed. */

@@ -5,6 +5,7 @@
  */
 #include "host/error.h"
 #include "host/memory_map.h"
+#include "host/oci.h"
 #include "host/options.h"
 #include "host/region.h"
 #include "host/resident.h"
@@ -25,6 +26,11 @@ static enum kaon_status take_opts(struct kaon_map_opts *opts,
                           "mode is %d: it must be KAON_MAP_READ, _COPY or "
                           "_WRITE",
                           (int)opts->mode);
+    if (opts->name && !kaon__oci_is_mapping(opts->name))
+        return kaon__fail(err, KAON_EINVAL,
+                          "\"%.64s\" is no name for a mapping: it may have "
+                          "%d letters, digits, _ and, not first, . and -",
+                          opts->name, KAON_MAP_NAME_MAX);
     if (opts->mode == KAON_MAP_WRITE && region->file)
         return kaon__fail(err, KAON_EINVAL,
                           "a file is never written: map it with "
@@ -57,14 +63,15 @@ static enum kaon_status claim(struct kaon_sandbox *sandbox,
 
 /* The page tables of a mapping are the domain's memory. */
 static enum kaon_status map(struct kaon_sandbox *sandbox, uint64_t *address,
-                            struct kaon_region *region, enum kaon_map_mode mode,
+                            struct kaon_region *region,
+                            const struct kaon_map_opts *opts,
                             struct kaon_error *err)
 {
     enum kaon_status status =
-        kaon__memory_map(sandbox->memory, region, address, mode, err);
+        kaon__memory_map(sandbox->memory, address, region, opts, err);
 
     if (status == KAON_ENOMEM && kaon__domain_make_room(sandbox->domain, NULL))
-        status = kaon__memory_map(sandbox->memory, region, address, mode, err);
+        status = kaon__memory_map(sandbox->memory, address, region, opts, err);
     return status;
 }
 
@@ -84,10 +91,8 @@ enum kaon_status kaon_sandbox_map(struct kaon_sandbox *sandbox,
         status = claim(sandbox, err);
     if (status)
         return status;
-    status = map(sandbox, &opts.address, region, opts.mode, err);
+    status = map(sandbox, address, region, &opts, err);
     release(sandbox);
-    if (!status)
-        *address = opts.address;
     return status;
 }
 
@@ -110,15 +115,16 @@ static enum kaon_status map_one(struct kaon_sandbox *sandbox,
 {
     struct kaon_map_opts opts;
     enum kaon_status status;
+    uint64_t address;
 
     if (!mapping->region)
         return kaon__fail(err, KAON_EINVAL, "region must not be NULL");
     status = take_opts(&opts, mapping->opts, mapping->region, err);
     if (status || with_address != (opts.address != 0))
         return status;
-    status = map(sandbox, &opts.address, mapping->region, opts.mode, err);
+    status = map(sandbox, &address, mapping->region, &opts, err);
     if (!status && mapping->address)
-        *mapping->address = opts.address;
+        *mapping->address = address;
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/error.h"
 #include "host/image.h"
 #include "host/layer.h"
 #include "host/memory_map.h"
@@ -45,6 +46,7 @@ void kaon_snapshot_destroy(struct kaon_snapshot *snapshot)
     for (uint32_t i = 0; i < snapshot->kept_count; i++)
         kaon__kept_mapping_finish(&snapshot->kept[i]);
     free(snapshot->kept);
+    free(snapshot->kept_content);
     pthread_mutex_destroy(&snapshot->lock);
     kaon_image_destroy(snapshot->image);
     free(snapshot->runs);
@@ -158,6 +160,30 @@ uint64_t kaon__snapshot_map_pages(const struct kaon_snapshot *snapshot)
     return pages;
 }
 
+void kaon__snapshot_place_content(struct kaon_snapshot *snapshot)
+{
+    const unsigned char *at = snapshot->kept_content;
+
+    for (uint32_t i = 0; at && i < snapshot->kept_count; i++) {
+        snapshot->kept[i].content = at;
+        at += snapshot->kept[i].page_count * KAON_PAGE_SIZE;
+    }
+}
+
+enum kaon_status
+kaon__snapshot_check_regions(const struct kaon_snapshot *snapshot,
+                             struct kaon_error *err)
+{
+    for (uint32_t i = 0; i < snapshot->kept_count; i++)
+        if (!snapshot->kept[i].region)
+            return kaon__fail(err, KAON_EINVAL,
+                              "the snapshot has a mapping \"%s\", and was "
+                              "opened without its region: open it with that "
+                              "among the regions of kaon_open_opts",
+                              snapshot->kept[i].name);
+    return KAON_OK;
+}
+
 bool kaon__snapshot_is_small(const struct kaon_snapshot *snapshot)
 {
     return snapshot->run_count <= KAON_SMALL_PAGES &&
@@ -190,6 +216,27 @@ uint32_t kaon__snapshot_write_set(struct kaon_snapshot *snapshot, uint64_t *out)
 struct kaon_image *kaon_snapshot_image(const struct kaon_snapshot *snapshot)
 {
     return snapshot ? snapshot->image : NULL;
+}
+
+int kaon_snapshot_mapping(const struct kaon_snapshot *snapshot, size_t index,
+                          struct kaon_snapshot_mapping *out)
+{
+    const struct kaon_kept_mapping *kept;
+
+    if (!snapshot || !out || index >= snapshot->kept_count)
+        return 0;
+    kept = &snapshot->kept[index];
+    *out = (struct kaon_snapshot_mapping){
+        .name = kept->name,
+        .address = kept->address,
+        .mode = kept->mode,
+        .is_file = kept->file,
+        .size = kept->size,
+        .offset = kept->offset,
+        .pages = kept->page_count,
+        .region = kept->region,
+    };
+    return 1;
 }
 
 enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,

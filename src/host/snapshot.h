@@ -45,8 +45,9 @@ struct kaon_snapshot {
     uint64_t own_pages; /* in layers that were made for it */
     struct kaon_layer *layers[KAON_LAYERS_MAX]; /* references */
     bool files; /* some of the layers are */
-    struct kaon_kept_mapping *kept; /* memory_map.h */
+    struct kaon_kept_mapping *kept; /* memory_map.h; by address */
     uint32_t kept_count;
+    unsigned char *kept_content; /* pages of all of them, in that order */
     pthread_mutex_t lock; /* guards the rest */
     uint32_t write_count;
     uint64_t write_set[KAON_WRITE_SET_MAX]; /* addresses, in no order */
@@ -76,6 +77,14 @@ uint64_t kaon__snapshot_reach(const struct kaon_snapshot *snapshot,
 /* How many pages its runs have; and of its mappings, guests wrote. */
 uint64_t kaon__snapshot_pages(const struct kaon_snapshot *snapshot);
 uint64_t kaon__snapshot_map_pages(const struct kaon_snapshot *snapshot);
+
+/* Tells each mapping where the content of its pages begins. */
+void kaon__snapshot_place_content(struct kaon_snapshot *snapshot);
+
+/* Has it the regions of all its mappings? Nothing can be made of it else. */
+enum kaon_status
+kaon__snapshot_check_regions(const struct kaon_snapshot *snapshot,
+                             struct kaon_error *err);
 
 /* So few pages that a sandbox is better given copies of all of them at once,
  * than a memslot to see them by and an exit for each that it writes. */

@@ -7,6 +7,9 @@
  * its layer, and where a guest may own pages, so never over its text, over the
  * gate, or over what is for CPL 0 alone. What the pages hold is the guest's
  * word, as it always is.
+ *
+ * A mapping's region is the caller's; what the layout says of it is only
+ * compared with that.
  */
 #include "host/snapshot.h"
 
@@ -18,8 +21,10 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/layer.h"
+#include "host/memory_map.h"
 #include "host/memory_page.h"
 #include "host/options.h"
+#include "host/region.h"
 #include "host/sandbox.h"
 #include "host/store.h"
 
@@ -31,6 +36,9 @@ struct opening {
     struct kaon_image *image; /* a reference */
     struct kaon_config config;
     struct kaon_snapshot *made;
+    uint64_t window;        /* where mappings begin */
+    uint64_t mapped, entry; /* bytes and entries that the map had so far */
+    uint64_t reach;         /* the address behind the last */
     struct kaon_error *err;
 };
 
@@ -90,7 +98,8 @@ static enum kaon_status read_text(struct opening *o,
 
 static enum kaon_status check_size(struct opening *o)
 {
-    uint64_t size = o->manifest.guest.size + o->manifest.map.size;
+    uint64_t size =
+        o->manifest.guest.size + o->manifest.map.size + o->manifest.mapped.size;
 
     for (uint32_t i = 0; i < o->manifest.layer_count; i++)
         size += o->manifest.layers[i].size;
@@ -190,13 +199,16 @@ static enum kaon_status take_layout(struct opening *o)
         .heap = config->layout.heap_size,
         .stack = config->layout.stack_size,
         .exchange = config->layout.exchange_size,
+        .map = config->layout.window_size,
     };
     if (!kaon__sandbox_can_have(sizes))
-        return refuse(o, "no sandbox can have its sizes of heap, stack and "
-                         "exchange");
+        return refuse(o, "no sandbox can have its sizes of heap, stack, "
+                         "exchange and window");
     at = kaon__memory_places(o->image, sizes);
+    o->window = at.window;
     if (config->layout.heap != at.heap || config->layout.stack != at.stack ||
-        config->layout.exchange != at.exchange)
+        config->layout.exchange != at.exchange ||
+        (sizes->map && config->layout.window != at.window))
         return kaon__fail(o->err, KAON_ESNAPSHOT,
                           "its guest's memory is laid out as by libkaon %s, "
                           "and not as by this one (%s)",
@@ -240,6 +252,112 @@ static enum kaon_status take_write_set(struct opening *o)
     return KAON_OK;
 }
 
+/* ---- Mappings ---------------------------------------------------------- */
+
+static enum kaon_status take_mapping(struct opening *o,
+                                     const struct kaon_config_mapping *mapping)
+{
+    struct kaon_kept_mapping *kept = &o->made->kept[o->made->kept_count];
+    uint64_t offset = mapping->address - o->window; /* wraps high when below */
+    uint64_t window = o->made->sizes.map;
+
+    *kept = (struct kaon_kept_mapping){
+        .size = mapping->size,
+        .offset = mapping->offset,
+        .file = mapping->file,
+        .address = mapping->address,
+        .mode = mapping->mode,
+    };
+    memcpy(kept->name, mapping->name, sizeof kept->name);
+    if (offset >= window || kaon__kept_mapping_room(kept) > window - offset)
+        return kaon__fail(o->err, KAON_ESNAPSHOT,
+                          "its mapping \"%s\" is not within its window",
+                          kept->name);
+    o->made->kept_count++;
+    return KAON_OK;
+}
+
+static enum kaon_status take_mappings(struct opening *o)
+{
+    uint32_t count = o->config.mapping_count;
+    enum kaon_status status = KAON_OK;
+
+    if (count == 0)
+        return KAON_OK;
+    o->made->kept = calloc(count, sizeof *o->made->kept);
+    if (!o->made->kept)
+        return kaon__fail(o->err, KAON_ENOMEM, "out of memory for a snapshot");
+    for (uint32_t i = 0; !status && i < count; i++)
+        status = take_mapping(o, &o->config.mappings[i]);
+    return status;
+}
+
+static struct kaon_kept_mapping *find_mapping(const struct opening *o,
+                                              const char *name)
+{
+    for (uint32_t i = 0; i < o->made->kept_count; i++)
+        if (strcmp(o->made->kept[i].name, name) == 0)
+            return &o->made->kept[i];
+    return NULL;
+}
+
+static const char *kind_of(bool file)
+{
+    return file ? "file" : "buffer";
+}
+
+static const char *word_of(enum kaon_map_mode mode)
+{
+    return mode == KAON_MAP_READ    ? "read"
+           : mode == KAON_MAP_COPY  ? "copy"
+           : mode == KAON_MAP_WRITE ? "write"
+                                    : "do what is unknown";
+}
+
+/* The caller's; so what is wrong with it is the caller's fault. */
+static enum kaon_status take_region(struct opening *o,
+                                    const struct kaon_named_region *given)
+{
+    struct kaon_kept_mapping *kept;
+
+    if (!given->name || !given->region)
+        return kaon__fail(o->err, KAON_EINVAL, "a region or its name is NULL");
+    kept = find_mapping(o, given->name);
+    if (!kept)
+        return kaon__fail(o->err, KAON_EINVAL,
+                          "it has no mapping named \"%.64s\"", given->name);
+    if (kept->region)
+        return kaon__fail(o->err, KAON_EINVAL, "two regions are named \"%s\"",
+                          kept->name);
+    if (given->region->file != kept->file)
+        return kaon__fail(o->err, KAON_EINVAL,
+                          "the region \"%s\" is a %s: what was mapped is a %s",
+                          kept->name, kind_of(given->region->file),
+                          kind_of(kept->file));
+    if (given->region->size != kept->size)
+        return kaon__fail(o->err, KAON_EINVAL,
+                          "the region \"%s\" has %" PRIu64
+                          " bytes: what was mapped has %" PRIu64,
+                          kept->name, given->region->size, kept->size);
+    if (given->mode != kept->mode)
+        return kaon__fail(o->err, KAON_EINVAL,
+                          "the region \"%s\" is given to %s: it was mapped to "
+                          "%s (mode)",
+                          kept->name, word_of(given->mode),
+                          word_of(kept->mode));
+    kept->region = kaon_region_hold(given->region);
+    return KAON_OK;
+}
+
+static enum kaon_status take_regions(struct opening *o)
+{
+    enum kaon_status status = take_mappings(o);
+
+    for (size_t i = 0; !status && i < o->opts->region_count; i++)
+        status = take_region(o, &o->opts->regions[i]);
+    return status;
+}
+
 /* ---- Pages ------------------------------------------------------------- */
 
 static enum kaon_status take_layer(struct opening *o,
@@ -278,21 +396,10 @@ static bool is_good(const struct opening *o, const struct kaon_map_entry *entry)
            can_own(o, entry->address, entry->pages);
 }
 
-/* By address, and disjoint: a search relies on it. */
-static enum kaon_status take_run(struct opening *o,
-                                 const struct kaon_map_entry *entry)
+static void take_run(struct opening *o, const struct kaon_map_entry *entry)
 {
     struct kaon_snapshot *made = o->made;
-    const struct kaon_run *last =
-        made->run_count ? &made->runs[made->run_count - 1] : NULL;
 
-    if (!is_good(o, entry) ||
-        (last && entry->address < last->address + last->pages * KAON_PAGE_SIZE))
-        return kaon__fail(o->err, KAON_ESNAPSHOT,
-                          "the map is damaged: entry %" PRIu32
-                          " is not in order, or of pages that are not there "
-                          "or not the guest's",
-                          made->run_count);
     made->runs[made->run_count++] = (struct kaon_run){
         .address = entry->address,
         .pages = entry->pages,
@@ -300,11 +407,80 @@ static enum kaon_status take_run(struct opening *o,
         .layer = entry->layer,
     };
     made->own_pages += entry->pages;
+}
+
+/* The copy-on-write mapping that all of an entry's pages are in; or NULL. */
+static struct kaon_kept_mapping *mapping_of(const struct opening *o,
+                                            const struct kaon_map_entry *entry)
+{
+    for (uint32_t i = 0; i < o->made->kept_count; i++) {
+        struct kaon_kept_mapping *kept = &o->made->kept[i];
+        uint64_t offset = entry->address - kept->address; /* may wrap */
+        uint64_t room = kaon__kept_mapping_room(kept);
+
+        if (offset < room)
+            return kept->mode == KAON_MAP_COPY &&
+                           offset % KAON_PAGE_SIZE == 0 && entry->pages &&
+                           entry->pages <= (room - offset) / KAON_PAGE_SIZE
+                       ? kept
+                       : NULL;
+    }
+    return NULL;
+}
+
+/* Their contents lie one behind the other, in a blob of their own. So there is
+ * no more of them than the blob has. */
+static bool is_good_mapped(const struct opening *o,
+                           const struct kaon_map_entry *entry)
+{
+    return entry->layer == o->made->layer_count && entry->offset == o->mapped &&
+           entry->pages <=
+               (o->manifest.mapped.size - o->mapped) / KAON_PAGE_SIZE;
+}
+
+static bool take_mapped_pages(struct opening *o,
+                              const struct kaon_map_entry *entry)
+{
+    struct kaon_kept_mapping *kept = mapping_of(o, entry);
+    uint64_t first, *pages;
+
+    first = (entry->address - kept->address) / KAON_PAGE_SIZE;
+    pages =
+        realloc(kept->pages, (kept->page_count + entry->pages) * sizeof *pages);
+    if (!pages)
+        return false;
+    kept->pages = pages;
+    for (uint32_t i = 0; i < entry->pages; i++)
+        pages[kept->page_count++] = first + i;
+    o->mapped += entry->pages * KAON_PAGE_SIZE;
+    return true;
+}
+
+/* By address, and disjoint: searches rely on it. */
+static enum kaon_status take_entry(struct opening *o,
+                                   const struct kaon_map_entry *entry)
+{
+    bool mapped = entry->address >= o->window;
+
+    if (entry->address < o->reach ||
+        !(mapped ? mapping_of(o, entry) && is_good_mapped(o, entry)
+                 : is_good(o, entry)))
+        return kaon__fail(o->err, KAON_ESNAPSHOT,
+                          "the map is damaged: entry %" PRIu64
+                          " is not in order, or of pages that are not there "
+                          "or not the guest's",
+                          o->entry);
+    o->reach = entry->address + entry->pages * KAON_PAGE_SIZE;
+    o->entry++;
+    if (!mapped)
+        take_run(o, entry);
+    else if (!take_mapped_pages(o, entry))
+        return kaon__fail(o->err, KAON_ENOMEM, "out of memory for a snapshot");
     return KAON_OK;
 }
 
-static enum kaon_status take_runs(struct opening *o, const unsigned char *map,
-                                  uint64_t count)
+static enum kaon_status take_entries(struct opening *o,
+                                     const unsigned char *map, uint64_t count)
 {
     enum kaon_status status = KAON_OK;
 
@@ -314,7 +490,7 @@ static enum kaon_status take_runs(struct opening *o, const unsigned char *map,
     for (uint64_t i = 0; !status && i < count; i++) {
         const struct kaon_map_entry entry = kaon__oci_read_entry(map, i);
 
-        status = take_run(o, &entry);
+        status = take_entry(o, &entry);
     }
     return status;
 }
@@ -332,8 +508,40 @@ static enum kaon_status take_map(struct opening *o)
                                        &map, o->err);
     if (status)
         return status;
-    status = take_runs(o, (const unsigned char *)map, count);
+    status = take_entries(o, (const unsigned char *)map, count);
     free(map);
+    return status;
+}
+
+/* Without the regions nobody is given these pages: then they may be more than
+ * there is memory for. */
+static enum kaon_status take_mapped(struct opening *o)
+{
+    const struct kaon_blob *blob = &o->manifest.mapped;
+    bool check = !o->opts->skip_digests;
+    enum kaon_status status;
+    char *content;
+    int fd;
+
+    if (o->mapped != blob->size)
+        return refuse(o, "its map leaves out pages of its mappings");
+    if (blob->size == 0)
+        return KAON_OK;
+    if (kaon__snapshot_check_regions(o->made, NULL) == KAON_OK) {
+        status =
+            kaon__store_read_blob(&o->store, blob, check, &content, o->err);
+        if (status)
+            return status;
+        o->made->kept_content = (unsigned char *)content;
+        kaon__snapshot_place_content(o->made);
+        return KAON_OK;
+    }
+    status = kaon__store_open_blob(&o->store, blob, &fd, o->err);
+    if (status)
+        return status;
+    if (check)
+        status = kaon__store_check(fd, blob, o->err);
+    close(fd);
     return status;
 }
 
@@ -345,7 +553,7 @@ static enum kaon_status take_pages(struct opening *o)
         status = take_layer(o, &o->manifest.layers[i]);
     if (!status && o->manifest.map.size)
         status = take_map(o);
-    return status;
+    return status ? status : take_mapped(o);
 }
 
 /* ---- The whole --------------------------------------------------------- */
@@ -362,6 +570,8 @@ static enum kaon_status fill(struct opening *o)
         status = take_registers(o);
     if (!status)
         status = take_write_set(o);
+    if (!status)
+        status = take_regions(o);
     if (!status)
         status = take_pages(o);
     return status;
@@ -400,6 +610,10 @@ enum kaon_status kaon_snapshot_open(struct kaon_snapshot **out,
         kaon__options_adopt(&opts, sizeof opts, given, "kaon_open_opts", err);
     if (status)
         return status;
+    if (opts.region_count && !opts.regions)
+        return kaon__fail(err, KAON_EINVAL,
+                          "region_count is %zu, and regions are NULL",
+                          opts.region_count);
     status = kaon__store_open(&o.store, directory, &why);
     if (!status) {
         status = open_in(&o);

@@ -13,6 +13,7 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/layer.h"
+#include "host/memory_map.h"
 #include "host/options.h"
 #include "host/store.h"
 
@@ -20,6 +21,9 @@ _Static_assert(KAON_LAYERS_MAX == KAON_OCI_LAYERS_MAX &&
                    KAON_WRITE_SET_MAX == KAON_OCI_WRITE_SET_MAX &&
                    KAON_PAGE_SIZE == KAON_OCI_PAGE,
                "a snapshot in memory fits the format, and back");
+_Static_assert(sizeof(((struct kaon_kept_mapping *)NULL)->name) ==
+                   sizeof(((struct kaon_config_mapping *)NULL)->name),
+               "a mapping's name too");
 
 /* A snapshot that is being saved. */
 struct saving {
@@ -54,10 +58,54 @@ static enum kaon_status put_layers(struct saving *s)
     return status;
 }
 
+static enum kaon_status put_mapped(struct saving *s)
+{
+    const struct kaon_snapshot *snapshot = s->snapshot;
+
+    return kaon__store_put_bytes(
+        &s->writer, &s->manifest.mapped, snapshot->kept_content,
+        kaon__snapshot_map_pages(snapshot) * KAON_PAGE_SIZE, s->err);
+}
+
+/* How many adjacent pages a mapping has from the kth on that it keeps. */
+static uint64_t adjacent(const struct kaon_kept_mapping *kept, uint64_t k)
+{
+    uint64_t end = k + 1;
+
+    while (end < kept->page_count &&
+           kept->pages[end] - kept->pages[k] == end - k)
+        end++;
+    return end - k;
+}
+
+/* Writes the entries of what guests wrote to mappings, unless `map` is NULL;
+ * returns how many they are. */
+static uint64_t map_mapped(const struct kaon_snapshot *snapshot,
+                           unsigned char *map, uint64_t count)
+{
+    struct kaon_map_entry entry = { .layer = snapshot->layer_count };
+    uint64_t first = count;
+
+    for (uint32_t i = 0; i < snapshot->kept_count; i++) {
+        const struct kaon_kept_mapping *kept = &snapshot->kept[i];
+
+        for (uint64_t k = 0; k < kept->page_count; k += entry.pages) {
+            entry.pages = (uint32_t)adjacent(kept, k);
+            entry.address = kept->address + kept->pages[k] * KAON_PAGE_SIZE;
+            if (map)
+                kaon__oci_write_entry(map, count, &entry);
+            entry.offset += entry.pages * KAON_PAGE_SIZE;
+            count++;
+        }
+    }
+    return count - first;
+}
+
 static enum kaon_status put_map(struct saving *s)
 {
     const struct kaon_snapshot *snapshot = s->snapshot;
-    uint64_t size = snapshot->run_count * KAON_MAP_ENTRY_SIZE;
+    uint64_t size = (snapshot->run_count + map_mapped(snapshot, NULL, 0)) *
+                    KAON_MAP_ENTRY_SIZE;
     unsigned char *map = malloc(size);
     enum kaon_status status;
 
@@ -73,6 +121,7 @@ static enum kaon_status put_map(struct saving *s)
                                       .pages = (uint32_t)run->pages,
                                       .layer = run->layer });
     }
+    map_mapped(snapshot, map, snapshot->run_count);
     status =
         kaon__store_put_bytes(&s->writer, &s->manifest.map, map, size, s->err);
     free(map);
@@ -106,6 +155,24 @@ static int by_address(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* Their names are good, and there are not too many. */
+static void say_mappings(struct kaon_config *config,
+                         const struct kaon_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->kept_count; i++) {
+        const struct kaon_kept_mapping *kept = &snapshot->kept[i];
+        struct kaon_config_mapping *mapping = &config->mappings[i];
+
+        memcpy(mapping->name, kept->name, sizeof mapping->name);
+        mapping->address = kept->address;
+        mapping->size = kept->size;
+        mapping->offset = kept->offset;
+        mapping->file = kept->file;
+        mapping->mode = kept->mode;
+    }
+    config->mapping_count = snapshot->kept_count;
+}
+
 static enum kaon_status put_config(struct saving *s)
 {
     struct kaon_snapshot *snapshot = s->snapshot;
@@ -119,7 +186,9 @@ static enum kaon_status put_config(struct saving *s)
                     .exchange = at.exchange,
                     .heap_size = sizes->heap,
                     .stack_size = sizes->stack,
-                    .exchange_size = sizes->exchange },
+                    .exchange_size = sizes->exchange,
+                    .window = at.window,
+                    .window_size = sizes->map },
         .fs_base = snapshot->pointers.fs_base,
         .gs_base = snapshot->pointers.gs_base,
         .generation = snapshot->generation,
@@ -129,6 +198,7 @@ static enum kaon_status put_config(struct saving *s)
     config.write_count = kaon__snapshot_write_set(snapshot, config.write_set);
     qsort(config.write_set, config.write_count, sizeof *config.write_set,
           by_address);
+    say_mappings(&config, snapshot);
     kaon__oci_write_config(&text, &config, snapshot->image);
     return put_text(s, &s->manifest.config, &text);
 }
@@ -144,7 +214,9 @@ static enum kaon_status put_blobs(struct saving *s, struct kaon_blob *out)
 
     if (!status)
         status = put_layers(s);
-    if (!status && s->snapshot->run_count)
+    if (!status && s->snapshot->kept_content)
+        status = put_mapped(s);
+    if (!status && (s->snapshot->run_count || s->manifest.mapped.size))
         status = put_map(s);
     if (!status)
         status = put_config(s);
@@ -213,6 +285,26 @@ static enum kaon_status save_in(const char *directory,
     return status;
 }
 
+/* A region is a file or buffer that this process has: another knows no more of
+ * it than its name. */
+static enum kaon_status check_mappings(const struct kaon_snapshot *snapshot,
+                                       struct kaon_error *err)
+{
+    if (snapshot->kept_count > KAON_OCI_MAPPINGS_MAX)
+        return kaon__fail(err, KAON_EINVAL,
+                          "the snapshot has %u mappings: with more than %u it "
+                          "cannot be saved",
+                          snapshot->kept_count, KAON_OCI_MAPPINGS_MAX);
+    for (uint32_t i = 0; i < snapshot->kept_count; i++)
+        if (!snapshot->kept[i].name[0])
+            return kaon__fail(err, KAON_EINVAL,
+                              "the snapshot's mapping at %#llx has no name to "
+                              "be saved by: map it with KAON_MAP_OPTS(.name = "
+                              "...), or unmap it before the snapshot is taken",
+                              (unsigned long long)snapshot->kept[i].address);
+    return kaon__snapshot_check_regions(snapshot, err);
+}
+
 enum kaon_status kaon_snapshot_save(struct kaon_snapshot *snapshot,
                                     const char *directory,
                                     const struct kaon_save_opts *given,
@@ -230,22 +322,14 @@ enum kaon_status kaon_snapshot_save(struct kaon_snapshot *snapshot,
     if (status)
         return status;
     opts.name = opts.name ? opts.name : "latest";
-    if (snapshot->kept_count)
-        return kaon__fail(err, KAON_EINVAL,
-                          "the snapshot has mappings (%u), which cannot be "
-                          "saved: unmap them before it is taken",
-                          snapshot->kept_count);
     if (!kaon__oci_is_tag(opts.name))
         return kaon__fail(err, KAON_EINVAL,
                           "\"%.128s\" is no name for a snapshot: it may have "
                           "letters, digits, _ and, not first, . and -",
                           opts.name);
-    /* A region is a file or buffer that this process has. */
-    if (snapshot->kept_count)
-        return kaon__fail(err, KAON_EINVAL,
-                          "a snapshot with mappings (%u) cannot be saved: "
-                          "unmap them before it is taken",
-                          snapshot->kept_count);
+    status = check_mappings(snapshot, err);
+    if (status)
+        return status;
     status = save_in(directory, snapshot, &opts, &why);
     return status ? kaon__store_blame(err, &why, "cannot save a snapshot to",
                                       directory)

@@ -63,8 +63,9 @@ typedef enum kaon_status (*kaon_store_source)(void *user, uint64_t offset,
                                               void *to, size_t size,
                                               struct kaon_error *err);
 
-/* A snapshot has a config, a manifest, a guest and a map besides. */
-#define KAON_STORE_ADDED_MAX (KAON_OCI_LAYERS_MAX + 4u)
+/* A snapshot has a config, a manifest, a guest, a map and what guests wrote
+ * to its mappings besides. */
+#define KAON_STORE_ADDED_MAX (KAON_OCI_LAYERS_MAX + 5u)
 
 /*
  * A layout being written: a new one under a temporary name, or more blobs in

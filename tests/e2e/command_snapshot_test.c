@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kaon snapshot: guests go on where others were left. */
 #include "command.h"
+#include "e2e/e2e.h"
 #include "support/directory.h"
 
 #include <stdio.h>
@@ -106,6 +107,127 @@ static void inspect_shows_what_is_saved(void **state)
     directory_remove(place.root);
 }
 
+/* ---- With mappings ------------------------------------------------------ */
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "wb");
+
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A guest with a file that it reads, and a buffer; the command line cannot
+ * make such. Returns where the file is. */
+static uint64_t save_mapped(const struct place *place, const char *file,
+                            bool buffer)
+{
+    struct kaon_sandbox *sandbox =
+        e2e_sandbox("map", KAON_SANDBOX_OPTS(.isolation = KAON_ISOLATION_BEST));
+    struct kaon_region *regions[2] = { NULL };
+    struct kaon_snapshot *snapshot = NULL;
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+    uint64_t at = 0, other;
+
+    write_text(file, "abc");
+    ASSERT_OK(kaon_region_open(&regions[0], file, 0, 0, &err));
+    ASSERT_OK(kaon_region_create(&regions[1], 4096, &err));
+    ASSERT_OK(kaon_sandbox_map(
+        sandbox, &at, regions[0],
+        KAON_MAP_OPTS(.name = "words", .mode = KAON_MAP_COPY), &err));
+    ASSERT_OK(kaon_call(sandbox, &out, "write_byte",
+                        KAON_ARGS(kaon_u64(at + 1), kaon_u32('x')), NULL,
+                        &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+    if (buffer)
+        ASSERT_OK(kaon_sandbox_map(sandbox, &other, regions[1],
+                                   KAON_MAP_OPTS(.name = "ring"), &err));
+    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    ASSERT_OK(kaon_snapshot_save(snapshot, place->layout,
+                                 KAON_SAVE_OPTS(.replace = 1), &err));
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(sandbox);
+    kaon_region_destroy(regions[0]);
+    kaon_region_destroy(regions[1]);
+    return at;
+}
+
+static void mappings_are_shown_and_given_files(void **state)
+{
+    struct place place;
+    struct ran ran;
+    char file[PATH_SIZE + 8], map[PATH_SIZE + 16], address[24];
+    uint64_t at;
+
+    (void)state;
+    need_guests();
+    make(&place);
+    snprintf(file, sizeof file, "%s/file", place.root);
+    snprintf(map, sizeof map, "words=%s", file);
+    at = save_mapped(&place, file, false);
+    snprintf(address, sizeof address, "%llu", (unsigned long long)at + 1);
+    RUN(&ran, "snapshot", "inspect", place.layout);
+    assert_int_equal(ran.status, 0);
+    assert_has(ran.out, "mappings:\n  words: copy, a file of 3 bytes, at 0x");
+    assert_has(ran.out, ", 1 pages written\n");
+    RUN(&ran, "snapshot", "inspect", "--json", place.layout);
+    assert_has(ran.out, "\"mappings\": [{\"name\": \"words\", \"mode\": "
+                        "\"copy\", \"kind\": \"file\", \"size\": 3, "
+                        "\"offset\": 0, \"address\": ");
+    RUN(&ran, "snapshot", "run", "--map", map, place.layout, "read_byte",
+        address);
+    assert_string_equal(ran.err, "");
+    assert_string_equal(ran.out, "120\n");
+    RUN(&ran, "snapshot", "run", place.layout, "read_byte", address);
+    assert_int_equal(ran.status, 1);
+    assert_has(ran.err, "has a mapping \"words\", and was opened without");
+    directory_remove(place.root);
+}
+
+static void what_is_not_that_mapping_is_refused(void **state)
+{
+    static const struct {
+        const char *name, *words;
+        int status;
+    } rows[] = {
+        { "words", "--map takes NAME=FILE", 2 },
+        { "word=", "it has no mapping named \"word\"", 1 },
+        { "=", "it has no mapping named \"\"", 1 },
+        { "ring=", "offset 0 and size 4096 are not within", 1 },
+    };
+    struct place place;
+    struct ran ran;
+    char file[PATH_SIZE + 8], map[PATH_SIZE + 32];
+
+    (void)state;
+    need_guests();
+    make(&place);
+    snprintf(file, sizeof file, "%s/file", place.root);
+    save_mapped(&place, file, true);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(map, sizeof map, "%s%s", rows[i].name, i ? file : "");
+        RUN(&ran, "snapshot", "run", "--map", map, place.layout, "read_byte",
+            "0");
+        assert_int_equal(ran.status, rows[i].status);
+        assert_has(ran.err, rows[i].words);
+    }
+    snprintf(map, sizeof map, "ring=%s", harness_guest("map"));
+    RUN(&ran, "snapshot", "run", "--map", map, place.layout, "read_byte", "0");
+    assert_has(ran.err, "is a file: what was mapped is a buffer");
+    snprintf(map, sizeof map, "words=%s/none", place.root);
+    RUN(&ran, "snapshot", "run", "--map", map, place.layout, "read_byte", "0");
+    assert_has(ran.err, "cannot open ");
+    write_text(file, "a");
+    snprintf(map, sizeof map, "words=%s", file);
+    RUN(&ran, "snapshot", "run", "--map", map, place.layout, "read_byte", "0");
+    assert_has(ran.err, "has 1 bytes: offset 0 and size 3 are not within");
+    directory_remove(place.root);
+}
+
+/* ---- Refused ------------------------------------------------------------ */
+
 static void nothing_is_saved_of_a_guest_that_failed(void **state)
 {
     static const struct {
@@ -157,5 +279,7 @@ static void what_is_no_snapshot_is_refused(void **state)
 
 TESTS(TEST_ROW(14, a_saved_guest_goes_on), TEST(several_have_names),
       TEST(inspect_shows_what_is_saved),
+      TEST(mappings_are_shown_and_given_files),
+      TEST(what_is_not_that_mapping_is_refused),
       TEST(nothing_is_saved_of_a_guest_that_failed),
       TEST_ROW(14, what_is_no_snapshot_is_refused), )

@@ -241,33 +241,6 @@ static void the_write_set_is_saved_with_it(void **state)
     directory_remove(saved.root);
 }
 
-static void what_is_mapped_cannot_be_saved(void **state)
-{
-    struct kaon_sandbox *sandbox = e2e_sandbox("memory", NULL);
-    struct kaon_region *region = NULL;
-    struct kaon_error err = { 0 };
-    struct kaon_snapshot *snapshot;
-    char root[PATH_SIZE];
-    uint64_t address = 0;
-
-    (void)state;
-    directory_make(root);
-    ASSERT_OK(kaon_region_create(&region, 4096, &err));
-    ASSERT_OK(kaon_sandbox_map(sandbox, &address, region, NULL, &err));
-    snapshot = take(sandbox);
-    ASSERT_REFUSED(KAON_EINVAL, "unmap them before it is taken",
-                   kaon_snapshot_save(snapshot, root, NULL, &err));
-    assert_int_equal(directory_count(root), 0);
-    kaon_snapshot_destroy(snapshot);
-    ASSERT_OK(kaon_sandbox_unmap(sandbox, address, &err));
-    snapshot = take(sandbox);
-    ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
-    kaon_snapshot_destroy(snapshot);
-    kaon_region_destroy(region);
-    kaon_sandbox_destroy(sandbox);
-    directory_remove(root);
-}
-
 /* All of its few pages are there from the start, however it was opened. */
 static void a_small_snapshot_costs_no_exit(void **state)
 {
@@ -536,7 +509,6 @@ TESTS_NEED_KVM(TEST_ROW(14, a_saved_snapshot_goes_on),
                TEST_ROW(12, sandboxes_of_the_image_can_be_restored),
                TEST(host_functions_are_asked_for_by_name),
                TEST(the_write_set_is_saved_with_it),
-               TEST(what_is_mapped_cannot_be_saved),
                TEST(a_small_snapshot_costs_no_exit),
                TEST(a_layered_snapshot_shares_its_pages_on_disk),
                TEST_ROW(14, files_that_shrink_while_open_harm_no_host),

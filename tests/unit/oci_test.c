@@ -273,6 +273,7 @@ static void a_manifest_that_is_written_can_be_read(void **state)
         .config = blob_of("config"),
         .guest = blob_of("guest"),
         .map = blob_of("map"),
+        .mapped = blob_of("mapped"),
         .layer_count = KAON_OCI_LAYERS_MAX,
     };
     struct kaon_json_text text = { 0 };
@@ -284,6 +285,7 @@ static void a_manifest_that_is_written_can_be_read(void **state)
         manifest.layers[i].digest.bytes[0] = (uint8_t)i;
         manifest.layers[i].size = 4096 * (i + 1);
     }
+    manifest.mapped.size = 8192;
     kaon__oci_write_manifest(&text, &manifest);
     assert_false(text.failed);
     if (kaon__oci_read_manifest(&got, text.text, text.size, &err))
@@ -291,6 +293,7 @@ static void a_manifest_that_is_written_can_be_read(void **state)
     assert_true(same(&got.config, &manifest.config));
     assert_true(same(&got.guest, &manifest.guest));
     assert_true(same(&got.map, &manifest.map));
+    assert_true(same(&got.mapped, &manifest.mapped));
     assert_int_equal(got.layer_count, manifest.layer_count);
     for (uint32_t i = 0; i < KAON_OCI_LAYERS_MAX; i++)
         assert_true(same(&got.layers[i], &manifest.layers[i]));
@@ -301,6 +304,7 @@ static void a_manifest_that_is_written_can_be_read(void **state)
     "{\"schemaVersion\":2," CONFIG ",\"layers\":[" layers "]}"
 #define GUEST LAYER(KAON_MEDIA_GUEST)
 #define PAGES LAYER(KAON_MEDIA_PAGES)
+#define MAPPED LAYER(KAON_MEDIA_MAPPED)
 #define FOUR(x) x "," x "," x "," x
 
 static void a_wrong_manifest_is_refused(void **state)
@@ -317,6 +321,15 @@ static void a_wrong_manifest_is_refused(void **state)
         { MANIFEST(GUEST "," LAYER(KAON_MEDIA_MAP) "," LAYER(KAON_MEDIA_MAP)),
           "two blobs of" },
         { MANIFEST(GUEST "," FOUR(FOUR(PAGES)) "," PAGES), "more than 16" },
+        { MANIFEST(GUEST "," FOUR(FOUR(PAGES)) "," MAPPED), NULL },
+        { MANIFEST(GUEST "," MAPPED "," MAPPED), "two blobs of" },
+        { MANIFEST(GUEST ",{\"mediaType\":\"" KAON_MEDIA_MAPPED
+                         "\",\"digest\":\"sha256:" HEX "\",\"size\":4097}"),
+          "no whole pages" },
+        { MANIFEST(GUEST "," PAGES ",{\"mediaType\":\"" KAON_MEDIA_MAPPED
+                         "\",\"digest\":\"sha256:" HEX
+                         "\",\"size\":68719476736}"),
+          "no snapshot has as many" },
         { MANIFEST(LAYER("application/vnd.oci.image.layer.v1.tar+gzip")),
           "layer.v1.tar+gzip\", which libkaon" },
         { MANIFEST(LAYER("application/vnd.kaon.snapshot.pages.v2")),
@@ -381,12 +394,18 @@ static struct kaon_config a_config(void)
                     .exchange = 0x600000,
                     .heap_size = 0x10000,
                     .stack_size = 0x20000,
-                    .exchange_size = 0x30000 },
+                    .exchange_size = 0x30000,
+                    .window = 0x800000,
+                    .window_size = 0x200000 },
         .fs_base = 0x1234,
         .gs_base = 1,
         .generation = UINT64_MAX,
         .write_set = { 0x500000, 0x510000 },
         .write_count = 2,
+        .mappings = { { "words", 0x800000, 4097, 4096, true, KAON_MAP_READ },
+                      { "table", 0x802000, 4096, 0, true, KAON_MAP_COPY },
+                      { "ring-1", 0x803000, 8192, 0, false, KAON_MAP_WRITE } },
+        .mapping_count = 3,
     };
 }
 
@@ -470,6 +489,48 @@ static void a_wrong_config_is_refused(void **state)
           KAON_ESNAPSHOT },
         { "\"heap\":", "\"stack\":", "comes twice", KAON_ESNAPSHOT },
         { "\"write_set\":[", "\"write_set\":[[],", "number", KAON_ESNAPSHOT },
+        { "\"window\":", "\"window2\":", NULL, KAON_OK },
+        { "\"window\":{", "\"window\":{\"size\":1,", "comes twice",
+          KAON_ESNAPSHOT },
+        { "\"mappings\":", "\"mapping\":", NULL, KAON_OK },
+        { "\"mappings\":[", "\"mappings\":[{},", "a mapping lacks a member",
+          KAON_ESNAPSHOT },
+        { "\"mappings\":[", "\"mappings\":[],\"mappings\":[", "comes twice",
+          KAON_ESNAPSHOT },
+        { "\"mappings\":[", "\"mappings\":[7,", "an object is expected",
+          KAON_ESNAPSHOT },
+        { "\"words\"", "\"words\",\"more\":[1]", NULL, KAON_OK },
+        { "\"words\"", "\"words\",\"name\":\"x\"", "comes twice",
+          KAON_ESNAPSHOT },
+        { "\"words\"", "\"table\"", "two mappings have one name",
+          KAON_ESNAPSHOT },
+        { "\"words\"", "\"..\"", "a mapping's name is none", KAON_ESNAPSHOT },
+        { "\"words\"", "\"\"", "a mapping's name is none", KAON_ESNAPSHOT },
+        { "\"words\"", "\"\\u001b\"", "a mapping's name is none",
+          KAON_ESNAPSHOT },
+        { "\"words\"",
+          "\"1234567890123456789012345678901234567890123456789012345678901234\"",
+          "a string is too long", KAON_ESNAPSHOT },
+        { "\"file\"", "\"socket\"", "a mapping is of a file or a buffer",
+          KAON_ESNAPSHOT },
+        { "\"kind\":\"buffer\"", "\"kind\":\"file\"", "to write to a file",
+          KAON_ESNAPSHOT },
+        { "\"kind\":\"file\"", "\"kind\":\"buffer\"", "a part of a buffer",
+          KAON_ESNAPSHOT },
+        { "\"mode\":\"copy\"", "\"mode\":\"execute\"",
+          "a mapping's mode is read, copy or write", KAON_ESNAPSHOT },
+        { "\"size\":4097", "\"size\":8193", "mappings overlap",
+          KAON_ESNAPSHOT },
+        { "\"size\":4097", "\"size\":18446744073709551615",
+          "size is none that a guest", KAON_ESNAPSHOT },
+        { "\"size\":4097", "\"size\":0", "size is none that a guest",
+          KAON_ESNAPSHOT },
+        { "\"offset\":4096", "\"offset\":1", "offset is no page's",
+          KAON_ESNAPSHOT },
+        { "\"address\":8396800", "\"address\":4096",
+          "mappings overlap, or are not in order", KAON_ESNAPSHOT },
+        { "\"address\":8396800", "\"address\":9223372036854775808",
+          "address is no page's", KAON_ESNAPSHOT },
     };
     struct kaon_image *image = image_of(elf_build_sample());
     struct kaon_config config = a_config(), got;
@@ -510,6 +571,37 @@ static void a_write_set_is_bounded(void **state)
     kaon_image_destroy(image);
 }
 
+static void mappings_are_bounded(void **state)
+{
+    struct kaon_image *image = image_of(elf_build_sample());
+    struct kaon_config config = a_config(), got;
+    char *good, *text;
+
+    (void)state;
+    memset(config.mappings, 0, sizeof config.mappings);
+    config.mapping_count = KAON_OCI_MAPPINGS_MAX;
+    for (unsigned i = 0; i < KAON_OCI_MAPPINGS_MAX; i++) {
+        config.mappings[i].address = (i + 2) * UINT64_C(4096);
+        config.mappings[i].size = 4096;
+        snprintf(config.mappings[i].name, 8, "m%u", i);
+    }
+    good = written(&config, image);
+    if (kaon__oci_read_config(&got, good, strlen(good), image, &err))
+        fail_msg("%s", err.text);
+    assert_memory_equal(got.mappings, config.mappings, sizeof got.mappings);
+    text = changed(good, "\"mappings\":[",
+                   "\"mappings\":[{\"name\":\"x\",\"address\":4096,"
+                   "\"size\":1,\"kind\":\"file\",\"offset\":0,"
+                   "\"mode\":\"read\"},");
+    assert_int_equal(
+        kaon__oci_read_config(&got, text, strlen(text), image, &err),
+        KAON_ESNAPSHOT);
+    assert_says("there are too many mappings");
+    free(text);
+    free(good);
+    kaon_image_destroy(image);
+}
+
 /* ---- The map ----------------------------------------------------------- */
 
 static void a_map_has_whole_entries(void **state)
@@ -539,4 +631,4 @@ TESTS(TEST(a_layout_has_a_version), TEST(a_snapshot_is_found_by_its_tag),
       TEST(a_wrong_manifest_is_refused),
       TEST(a_config_that_is_written_can_be_read),
       TEST(a_wrong_config_is_refused), TEST(a_write_set_is_bounded),
-      TEST(a_map_has_whole_entries), )
+      TEST(mappings_are_bounded), TEST(a_map_has_whole_entries), )

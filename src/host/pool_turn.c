@@ -162,9 +162,11 @@ enum kaon_status kaon_pool_release(struct kaon_pool *pool,
         return KAON_OK;
     if (!pool || sandbox->pool != pool || !is_mine(sandbox, NULL))
         return KAON_EINVAL;
-    if (kaon_sandbox_state(sandbox) == KAON_SANDBOX_RUNNING)
-        return KAON_EBUSY;
     slot = &pool->slots[sandbox->number];
+    /* Whoever cleans it has it running, too. */
+    if (atomic_load(&slot->in_use) &&
+        kaon_sandbox_state(sandbox) == KAON_SANDBOX_RUNNING)
+        return KAON_EBUSY;
     if (!atomic_exchange(&slot->in_use, false))
         return KAON_EINVAL;
     give_back(pool, sandbox->number);

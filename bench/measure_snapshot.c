@@ -6,6 +6,7 @@
 #include "bench.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "memory.h"
 
@@ -13,7 +14,8 @@
 #define VISITED 16 /* pages written, and as many read */
 #define HEAP ((uint64_t)80 << 20)
 
-#define CROWD 2000
+#define CROWD 10000
+#define CROWD_MEMORY (UINT64_C(4) << 30) /* to have free for them */
 #define SWITCHED 1000
 #define WARM_CALLS 8
 
@@ -215,10 +217,20 @@ static bool idle_round(struct context *context, struct large *large,
     return true;
 }
 
+static bool has_memory(uint64_t bytes)
+{
+    return (uint64_t)sysconf(_SC_AVPHYS_PAGES) >=
+           bytes / (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 bool measure_idle_from(struct context *context, struct result *result)
 {
     bool good = true;
 
+    if (!has_memory(CROWD_MEMORY)) {
+        result->skipped = "it takes 4 GiB of free memory";
+        return true;
+    }
     for (unsigned round = rounds(context, 3); good && round; round--) {
         struct large *large = large_create(context);
 

@@ -75,13 +75,14 @@ static const struct benchmark on_kvm[] = {
       "an idle VM", NULL, 1.2, false, measure_idle_own, NULL },
     { "idle_kib_shared", "KiB", "an idle sandbox of 2000 in a domain", NULL,
       "ours", 32, false, measure_idle_shared, judge_ours },
-    { "idle_kib_from_64MiB", "KiB", "an idle sandbox of 2000 from a snapshot",
+    { "idle_kib_from_64MiB", "KiB", "an idle sandbox of 10,000 from a snapshot",
       NULL, "ours", 160, false, measure_idle_from, judge_ours },
 };
 
 const struct suite suite_kvm = {
     .floor = &floor_kvm,
     .isolation = KAON_ISOLATION_VM,
+    .domain_bytes = UINT64_C(4) << 30,
     .copies = 2,
     .benchmarks = on_kvm,
     .count = sizeof on_kvm / sizeof on_kvm[0],

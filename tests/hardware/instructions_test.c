@@ -17,6 +17,7 @@
 #define RESTORE_LIMIT 4000
 #define CALLBACK_LIMIT 9500
 #define EXITS_LIMIT 12
+#define FIRST_LIMIT 2 /* times as many as later */
 #define ROUNDS 100
 
 #define EXITS_FILE "/sys/kernel/debug/kvm/exits"
@@ -121,10 +122,10 @@ static void call_dirty(struct restored *r)
     struct kaon_error err = { 0 };
     struct kaon_outcome out;
 
-    ASSERT_OK(kaon_call(r->sandbox, &out, "poke_many",
-                        KAON_ARGS(kaon_u32(0), kaon_u32(DIRTY_PAGES),
-                                  kaon_u32(1), kaon_u64(1)),
-                        NULL, &err));
+    ASSERT_OK(kaon_call(
+        r->sandbox, &out, "poke_many",
+        KAON_ARGS(kaon_u32(0), kaon_u32(DIRTY_PAGES), kaon_u32(1), kaon_u64(1)),
+        NULL, &err));
     ASSERT_OUTCOME(KAON_RETURNED, out);
 }
 
@@ -188,6 +189,96 @@ static void a_restore_takes_4000_instructions_beside_its_copies(void **state)
     kaon_sandbox_destroy(r.sandbox);
 }
 
+/* ---- New from a snapshot ----------------------------------------------- */
+
+#define STATE_PAGES 4096u /* 16 MiB */
+#define READ_FROM 1000u
+
+/* Writes as many pages as call_dirty(), and reads as many others. */
+static void visit(struct restored *r)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    call_dirty(r);
+    ASSERT_OK(kaon_call(r->sandbox, &out, "find_other",
+                        KAON_ARGS(kaon_u32(READ_FROM), kaon_u32(DIRTY_PAGES),
+                                  kaon_u32(1), kaon_u64(7)),
+                        NULL, &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+    assert_int_equal(out.value.u32, UINT32_MAX);
+}
+
+static void take_large(struct restored *r, struct kaon_image *image)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    ASSERT_OK(kaon_sandbox_create(
+        &r->sandbox, image, KAON_SANDBOX_OPTS(.heap_bytes = (uint64_t)32 << 20),
+        &err));
+    ASSERT_OK(kaon_call(
+        r->sandbox, &out, "poke_many",
+        KAON_ARGS(kaon_u32(0), kaon_u32(STATE_PAGES), kaon_u32(1), kaon_u64(7)),
+        NULL, &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+    ASSERT_OK(kaon_snapshot_take(&r->snapshot, r->sandbox, &err));
+    kaon_sandbox_destroy(r->sandbox);
+}
+
+/* The first visit of each of many, which live on. */
+static int64_t median_first(struct restored *r, struct kaon_domain *domain)
+{
+    struct kaon_sandbox *made[ROUNDS];
+    int64_t times[ROUNDS], clock = now();
+    struct kaon_error err = { 0 };
+
+    clock = now() - clock;
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t start;
+
+        ASSERT_OK(kaon_sandbox_create_from(
+            &made[i], r->snapshot, KAON_SANDBOX_OPTS(.domain = domain), &err));
+        r->sandbox = made[i];
+        start = now();
+        visit(r);
+        times[i] = now() - start - clock;
+    }
+    for (int i = 0; i < ROUNDS; i++)
+        kaon_sandbox_destroy(made[i]);
+    qsort(times, ROUNDS, sizeof *times, compare);
+    return times[ROUNDS / 2];
+}
+
+/* Where page tables are nested, no page that a snapshot's sandbox has or shows
+ * has to be found again for it. */
+static void first_calls_from_a_snapshot_take_twice_as_many_at_most(void **state)
+{
+    struct kaon_image *image;
+    struct kaon_domain *domain;
+    struct kaon_error err = { 0 };
+    struct restored r;
+    int64_t first, later;
+
+    (void)state;
+    need_icount();
+    image = e2e_image("state");
+    take_large(&r, image);
+    ASSERT_OK(kaon_domain_create(&domain, NULL, &err));
+    ASSERT_OK(kaon_sandbox_create_from(
+        &r.sandbox, r.snapshot, KAON_SANDBOX_OPTS(.domain = domain), &err));
+    visit(&r); /* what it writes is known from then on */
+    later = median_of(visit, &r);
+    kaon_sandbox_destroy(r.sandbox);
+    first = median_first(&r, domain);
+    print_message("# two first calls: %lld instructions; later %lld\n",
+                  (long long)first, (long long)later);
+    assert_in_range(first, 1, FIRST_LIMIT * later);
+    kaon_domain_destroy(domain);
+    kaon_snapshot_destroy(r.snapshot);
+    kaon_image_destroy(image);
+}
+
 /* ---- Exits ------------------------------------------------------------- */
 
 /* All exits of the machine, which runs nothing else with KVM. */
@@ -231,4 +322,5 @@ static void a_first_result_takes_12_exits_at_most(void **state)
 TESTS_NEED_KVM(TEST(a_warm_call_takes_5000_instructions_at_most),
                TEST(a_call_with_a_callback_takes_9500_at_most),
                TEST(a_restore_takes_4000_instructions_beside_its_copies),
+               TEST(first_calls_from_a_snapshot_take_twice_as_many_at_most),
                TEST(a_first_result_takes_12_exits_at_most))

@@ -5,7 +5,7 @@
  */
 #include <kaon/image.h>
 
-#include "backend/kvm_x86_64.h"
+#include "backend/kvm/x86_64.h"
 #include "gate/gate.h"
 #include "support/harness.h"
 

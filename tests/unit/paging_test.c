@@ -4,7 +4,7 @@
  * no guest can reach a table.
  */
 #include "backend/backend.h"
-#include "backend/kvm_x86_64.h"
+#include "backend/kvm/x86_64.h"
 #include "backend/paging_x86_64.h"
 #include "host/arena.h"
 #include "support/harness.h"

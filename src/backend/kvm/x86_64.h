@@ -25,8 +25,8 @@
 /* What this machine's KVM offers to a vCPU. */
 struct kaon_kvm_cpu {
     uint64_t cr4;
-    uint64_t xcr0; /* 0: leave it alone */
-    bool tcg;      /* an emulator with a quirk: see kvm_x86_64.c */
+    uint64_t xcr0;         /* 0: leave it alone */
+    bool tcg;              /* an emulator with a quirk: see x86_64.c */
     uint64_t physical_end; /* what guest-physical addresses are below */
     union {
         struct kvm_cpuid2 head;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lays out the system page and the register state of a CPL 3 guest. */
-#include "backend/kvm_x86_64.h"
+#include "backend/kvm/x86_64.h"
 
 #include <cpuid.h>
 #include <string.h>

@@ -199,12 +199,14 @@ struct kaon_backend {
      * failed to, so its memory must not be relied on. */
     bool (*space_park)(struct kaon_machine *machine, struct kaon_space space);
 
-    /* Which of these pages of the arena were ever touched: the next ones in a
-     * row, false if there are no more. All others read as zeroes, and cost no
-     * memory until they are touched. NULL too where spaces grow: there the
-     * pages of a space are those that were mapped. */
-    bool (*populated)(struct kaon_machine *machine, uint64_t physical,
-                      uint64_t pages, uint64_t *first, uint64_t *count);
+    /* Which of these pages of the arena, which the space shows, were ever
+     * touched: the first ones in a row, false if there are none. All others
+     * read as zeroes, and cost no memory until they are touched. NULL too where
+     * spaces grow: there the pages of a space are those that were mapped. No
+     * guest runs in the space: it is parked, or not sealed yet. */
+    bool (*space_touched)(struct kaon_machine *machine, struct kaon_space space,
+                          uint64_t physical, uint64_t pages, uint64_t *first,
+                          uint64_t *count);
 
     /* Where guests hand over in shared memory as it is: sets how often both
      * sides look for their turn before they sleep, 0 being what is usual. NULL

@@ -82,12 +82,12 @@ static bool next_touched(const struct kaon_memory *memory,
 
     if (touched->left == 0)
         return false;
-    if (!backend->populated) {
+    if (!backend->space_touched) {
         touched->first = touched->physical;
         touched->count = touched->left;
-    } else if (!backend->populated(memory->machine, touched->physical,
-                                   touched->left, &touched->first,
-                                   &touched->count)) {
+    } else if (!backend->space_touched(memory->machine, memory->space,
+                                       touched->physical, touched->left,
+                                       &touched->first, &touched->count)) {
         return false;
     }
     touched->physical = touched->first + touched->count * KAON_PAGE_SIZE;

@@ -16,7 +16,7 @@
         .section .rodata, "a"
         .globl  park_code, park_waits, park_runs_on, park_flickers
         .globl  park_sleeps_stepping, park_parks_stepping, park_leaves_things
-        .globl  park_looks, park_proves_stepping, park_code_end
+        .globl  park_looks, park_proves_stepping, park_touches, park_code_end
 
 park_code:
 
@@ -25,6 +25,11 @@ park_waits:
         incq    GUEST_DATA
         mov     $KAON_PROCESS_GATE + KAON_GATE_LEAVE_OFFSET, %eax
         call    *%rax
+        jmp     park_waits
+
+/* Writes to a page (rdi), and leaves. */
+park_touches:
+        incq    (%rdi)
         jmp     park_waits
 
 /* Says that it left, and goes on. */

@@ -22,7 +22,7 @@
 extern const unsigned char park_code[], park_code_end[], park_waits[],
     park_runs_on[], park_flickers[], park_sleeps_stepping[],
     park_parks_stepping[], park_leaves_things[], park_looks[],
-    park_proves_stepping[];
+    park_proves_stepping[], park_touches[];
 
 static const struct kaon_backend *const backend = &kaon__backend_process;
 
@@ -528,44 +528,135 @@ static void a_halted_guest_is_parked(void **state)
 
 /* ---- What was touched -------------------------------------------------- */
 
+/* The first in a row of data pages from one on, by number. */
+static void assert_touched(const struct stage *stage, uint64_t from,
+                           uint64_t pages, uint64_t first, uint64_t count)
+{
+    uint64_t at, found;
+
+    assert_true(backend->space_touched(stage->machine, stage->space,
+                                       stage->data + from * KAON_PAGE_SIZE,
+                                       pages, &at, &found));
+    assert_int_equal(at, stage->data + first * KAON_PAGE_SIZE);
+    assert_int_equal(found, count);
+}
+
+static void assert_untouched(const struct stage *stage, uint64_t from,
+                             uint64_t pages)
+{
+    uint64_t at, found;
+
+    assert_false(backend->space_touched(stage->machine, stage->space,
+                                        stage->data + from * KAON_PAGE_SIZE,
+                                        pages, &at, &found));
+}
+
+static bool is_listed(const struct stage *stage)
+{
+    return space_of(stage->space)->touched.known;
+}
+
+static void touch(const struct stage *stage, uint64_t page)
+{
+    stage->words[page * KAON_PAGE_SIZE / 8] = page;
+}
+
+static void assert_first_and_others_touched(const struct stage *stage)
+{
+    assert_touched(stage, 0, DATA_PAGES, 0, 1);
+    assert_touched(stage, 1, DATA_PAGES - 1, 3, 2);
+    assert_touched(stage, 4, 1, 4, 1); /* not beyond what was asked */
+    assert_untouched(stage, 5, 2);
+    assert_touched(stage, 5, 3, 7, 1);
+    assert_untouched(stage, 0, 0);
+}
+
 static void touched_pages_are_told_from_others(void **state)
 {
-    uint64_t first, count;
     struct stage stage;
 
     (void)state;
     stage_open(&stage);
-    assert_false(backend->populated(stage.machine, stage.data, DATA_PAGES,
-                                    &first, &count));
+    assert_untouched(&stage, 0, DATA_PAGES);
     assert_leaves(&stage, park_waits); /* touches the first */
-    stage.words[3 * KAON_PAGE_SIZE / 8] = 1;
-    stage.words[4 * KAON_PAGE_SIZE / 8] = 0;
-    stage.words[7 * KAON_PAGE_SIZE / 8] = 1;
-
-    assert_true(backend->populated(stage.machine, stage.data, DATA_PAGES,
-                                   &first, &count));
-    assert_int_equal(first, stage.data);
-    assert_int_equal(count, 1);
-    assert_true(backend->populated(stage.machine, stage.data + KAON_PAGE_SIZE,
-                                   DATA_PAGES - 1, &first, &count));
-    assert_int_equal(first, stage.data + 3 * KAON_PAGE_SIZE);
-    assert_int_equal(count, 2);
-    assert_true(backend->populated(stage.machine,
-                                   stage.data + 4 * KAON_PAGE_SIZE, 1, &first,
-                                   &count)); /* not beyond what was asked */
-    assert_int_equal(first, stage.data + 4 * KAON_PAGE_SIZE);
-    assert_int_equal(count, 1);
-    assert_false(backend->populated(
-        stage.machine, stage.data + 5 * KAON_PAGE_SIZE, 2, &first, &count));
-    assert_true(backend->populated(
-        stage.machine, stage.data + 5 * KAON_PAGE_SIZE, 3, &first, &count));
-    assert_int_equal(first, stage.data + 7 * KAON_PAGE_SIZE);
+    touch(&stage, 3);
+    touch(&stage, 4);
+    touch(&stage, 7);
+    assert_false(is_listed(&stage)); /* the kernel says it */
+    assert_first_and_others_touched(&stage);
+    park(&stage);
+    assert_true(is_listed(&stage)); /* the list says the same */
+    assert_first_and_others_touched(&stage);
 
     backend->discard(stage.machine, stage.data, DATA_PAGES);
-    assert_false(backend->populated(stage.machine, stage.data, DATA_PAGES,
-                                    &first, &count));
-    assert_false(
-        backend->populated(stage.machine, stage.data, 0, &first, &count));
+    park(&stage);
+    assert_true(is_listed(&stage));
+    assert_untouched(&stage, 0, DATA_PAGES);
+    stage_close(&stage);
+}
+
+/* As many pages as before, but others. */
+static void a_page_for_each_that_was_taken_is_noticed(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    park_alive(&stage, park_waits);
+    for (uint64_t i = 1; i < 100; i++) {
+        const uint64_t page = i % DATA_PAGES;
+
+        backend->discard(stage.machine, stage.data, DATA_PAGES);
+        touch(&stage, page);
+        park(&stage);
+        assert_true(is_listed(&stage));
+        assert_touched(&stage, 0, DATA_PAGES, page, 1);
+    }
+    stage_close(&stage);
+}
+
+static void what_a_guest_touches_next_is_noticed(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    park_alive(&stage, park_waits);
+    assert_touched(&stage, 0, DATA_PAGES, 0, 1);
+    for (uint64_t page = 1; page < DATA_PAGES; page++) {
+        struct kaon_exit exit = enter_with(
+            &stage, park_touches, GUEST_DATA + page * KAON_PAGE_SIZE);
+
+        assert_int_equal(exit.kind, KAON_EXIT_GATE);
+        assert_false(is_listed(&stage));
+        park(&stage);
+        assert_true(is_listed(&stage));
+        assert_touched(&stage, 0, DATA_PAGES, 0, page + 1);
+    }
+    stage_close(&stage);
+}
+
+/* A list of all that thousands touched would take long to make. */
+static void two_spaces_of_a_machine_have_no_list(void **state)
+{
+    struct kaon_space second;
+    struct kaon_error err = { 0 };
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    assert_leaves(&stage, park_waits);
+    assert_ok(backend->space_create(stage.machine, &second,
+                                    (struct kaon_space){ 0 }, &err),
+              &err);
+    assert_ok(backend->space_seal(stage.machine, second, &err), &err);
+    park(&stage);
+    assert_false(is_listed(&stage));
+    assert_touched(&stage, 0, DATA_PAGES, 0, 1);
+    backend->space_destroy(stage.machine, second);
+    park(&stage);
+    assert_true(is_listed(&stage));
+    assert_touched(&stage, 0, DATA_PAGES, 0, 1);
     stage_close(&stage);
 }
 
@@ -590,4 +681,7 @@ TESTS(
     TEST(a_halted_guest_ends_and_is_replaced),
     TEST(a_halted_guest_is_parked),
     TEST(touched_pages_are_told_from_others),
+    TEST(a_page_for_each_that_was_taken_is_noticed),
+    TEST(what_a_guest_touches_next_is_noticed),
+    TEST(two_spaces_of_a_machine_have_no_list),
 )

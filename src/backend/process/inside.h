@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the process backend share: machine.c, space.c (what a
- * space shows), process.c (its process), turn.c, park.c and vcpu.c.
+ * space shows), process.c (its process), turn.c, park.c, touched.c and vcpu.c.
  */
 #ifndef KAON_SRC_BACKEND_PROCESS_INSIDE_H
 #define KAON_SRC_BACKEND_PROCESS_INSIDE_H
@@ -28,8 +28,10 @@ struct process_machine {
     int memfd;
     uint64_t gate;                /* physical */
     volatile unsigned char *mine; /* a page that is 0 in a child of fork() */
-    uint32_t spin; /* what is usual */
-    pthread_mutex_t lock; /* guards the rest */
+    uint32_t spin;                /* what is usual */
+    atomic_uint_fast64_t holes; /* how often pages were taken from the memfd */
+    atomic_uint sealed_count;   /* spaces that have, or had, a process */
+    pthread_mutex_t lock;       /* guards the rest */
     struct attached *attached;
     unsigned attached_count;
     uint64_t next_physical;
@@ -39,6 +41,20 @@ struct process_machine {
 struct map {
     uint64_t address, physical, pages;
     unsigned protection;
+};
+
+/* Adjacent pages. */
+struct page_run {
+    uint64_t first, count; /* physical */
+};
+
+/* All pages of the machine that were ever touched: touched.c. */
+struct touched_pages {
+    struct page_run *runs; /* upwards */
+    unsigned run_count, room;
+    uint64_t pages; /* in all runs; 0 if there is no list */
+    uint64_t holes; /* the machine's, when it was made */
+    bool known;     /* complete, until a guest runs */
 };
 
 struct process_space {
@@ -55,6 +71,7 @@ struct process_space {
     uint64_t turns;     /* that its guest was given since the witness was
                            emptied */
     uint32_t spin;      /* how often to look before sleeping */
+    struct touched_pages touched;
     uint64_t control_physical;
     struct kaon_control *control;
 };
@@ -94,8 +111,6 @@ enum kaon_status kaon__process_machine_detach(struct kaon_machine *machine,
                                               struct kaon_error *err);
 void kaon__process_discard(struct kaon_machine *machine, uint64_t physical,
                            uint64_t pages);
-bool kaon__process_populated(struct kaon_machine *machine, uint64_t physical,
-                             uint64_t pages, uint64_t *first, uint64_t *count);
 enum kaon_status kaon__process_machine_reclaim(struct kaon_machine *machine,
                                                struct kaon_error *err);
 
@@ -125,6 +140,22 @@ enum kaon_status kaon__process_space_seal(struct kaon_machine *machine,
                                           struct kaon_error *err);
 void kaon__process_space_destroy(struct kaon_machine *machine,
                                  struct kaon_space space);
+
+/* ---- What was touched -------------------------------------------------- */
+
+/* The space's guest stands still: what it touched is asked for below. */
+void kaon__process_touched_know(struct process_machine *m,
+                                struct process_space *space);
+void kaon__process_touched_finish(struct process_space *space);
+
+/* The first in a row of these that were touched, as the kernel has it now. */
+bool kaon__process_touched_now(const struct process_machine *m,
+                               const struct page_run *in, struct page_run *out);
+
+bool kaon__process_space_touched(struct kaon_machine *machine,
+                                 struct kaon_space handle, uint64_t physical,
+                                 uint64_t pages, uint64_t *first,
+                                 uint64_t *count);
 
 /* ---- A space's process ------------------------------------------------- */
 

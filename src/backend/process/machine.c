@@ -257,30 +257,11 @@ void kaon__process_discard(struct kaon_machine *machine, uint64_t physical,
 
     if (!kaon__process_is_mine(m))
         return; /* nobody gets them any more */
+    atomic_fetch_add(&m->holes, 1);
     if (fallocate(m->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   (off_t)(physical - ARENA_PHYSICAL), (off_t)size) != 0)
         memset(kaon__arena_at(&m->arena, physical), 0, size);
-}
-
-/* If the kernel cannot tell, all may have been. */
-bool kaon__process_populated(struct kaon_machine *machine, uint64_t physical,
-                             uint64_t pages, uint64_t *first, uint64_t *count)
-{
-    const struct process_machine *m = process_machine(machine);
-    const off_t start = (off_t)(physical - ARENA_PHYSICAL);
-    const off_t end = start + (off_t)(pages * KAON_PAGE_SIZE);
-    off_t data = lseek(m->memfd, start, SEEK_DATA), hole;
-
-    if (data < 0)
-        data = errno == ENXIO ? end : start;
-    if (data >= end)
-        return false;
-    hole = lseek(m->memfd, data, SEEK_HOLE);
-    if (hole <= data || hole > end)
-        hole = end;
-    *first = ARENA_PHYSICAL + (uint64_t)data;
-    *count = (uint64_t)(hole - data) / KAON_PAGE_SIZE;
-    return true;
+    atomic_fetch_add(&m->holes, 1);
 }
 
 enum kaon_status kaon__process_machine_reclaim(struct kaon_machine *machine,

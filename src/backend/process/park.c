@@ -86,6 +86,18 @@ static bool has_proved(struct process_space *space)
     return space->proves && !space->parked && ask_witness(space) == turns;
 }
 
+static bool stands_still(struct process_space *space, uint32_t looks)
+{
+    if (atomic_load(&space->killed))
+        return false;
+    space->proved = space->proved || has_proved(space);
+    if (space->proved)
+        return true;
+    space->parked =
+        space->parked ? !kaon__process_is_gone(space) : parks(space, looks);
+    return space->parked;
+}
+
 bool kaon__process_space_park(struct kaon_machine *machine,
                               struct kaon_space handle)
 {
@@ -94,17 +106,11 @@ bool kaon__process_space_park(struct kaon_machine *machine,
 
     if (!kaon__process_is_mine(m))
         return false;
-    if (!atomic_load(&space->killed)) {
-        space->proved = space->proved || has_proved(space);
-        if (space->proved)
-            return true;
-        space->parked = space->parked ? !kaon__process_is_gone(space)
-                                      : parks(space, m->spin);
-        if (space->parked)
-            return true;
+    if (!stands_still(space, m->spin)) {
+        kaon__process_end(space);
+        atomic_store(&space->killed, true);
     }
-    kaon__process_end(space);
-    atomic_store(&space->killed, true);
+    kaon__process_touched_know(m, space);
     return true;
 }
 
@@ -114,13 +120,15 @@ static void scrub_stack(struct process_machine *m,
                         const struct process_space *space)
 {
     uint64_t at = space->control_physical + KAON_PAGE_SIZE;
-    uint64_t top = at + (STACK_PAGES - 1) * KAON_PAGE_SIZE, first, count;
+    uint64_t top = at + (STACK_PAGES - 1) * KAON_PAGE_SIZE;
+    struct page_run rest = { at, STACK_PAGES - 1 }, run;
 
     memset(kaon__arena_at(&m->arena, top), 0, KAON_PAGE_SIZE);
-    while (kaon__process_populated(&m->machine, at, (top - at) / KAON_PAGE_SIZE,
-                                   &first, &count)) {
-        memset(kaon__arena_at(&m->arena, first), 0, count * KAON_PAGE_SIZE);
-        at = first + count * KAON_PAGE_SIZE;
+    while (kaon__process_touched_now(m, &rest, &run)) {
+        memset(kaon__arena_at(&m->arena, run.first), 0,
+               run.count * KAON_PAGE_SIZE);
+        rest.first = run.first + run.count * KAON_PAGE_SIZE;
+        rest.count = (top - rest.first) / KAON_PAGE_SIZE;
     }
 }
 

@@ -162,6 +162,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     enum kaon_status status;
 
     kaon__process_end(space);
+    space->touched.known = false;
     kaon__process_scrub(m, space);
     *space->control =
         (struct kaon_control){ .turn = KAON_TURN_GUEST, .spin = space->spin };

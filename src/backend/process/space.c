@@ -55,6 +55,8 @@ void kaon__process_space_free(struct process_machine *m,
         close(space->pidfd);
     if (space->witness >= 0)
         close(space->witness);
+    if (space->control)
+        atomic_fetch_sub(&m->sealed_count, 1);
     if (space->control_physical) {
         kaon__process_discard(&m->machine, space->control_physical,
                               1 + STACK_PAGES);
@@ -66,6 +68,7 @@ void kaon__process_space_free(struct process_machine *m,
     if (space->next)
         space->next->back = space->back;
     pthread_mutex_unlock(&m->lock);
+    kaon__process_touched_finish(space);
     free(space->maps);
     free(space);
 }
@@ -186,6 +189,7 @@ enum kaon_status kaon__process_space_seal(struct kaon_machine *machine,
                           "the domain's memory is used up: raise "
                           "memory_bytes, or destroy sandboxes");
     space->control = kaon__arena_at(&m->arena, space->control_physical);
+    atomic_fetch_add(&m->sealed_count, 1);
     space->witness = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (space->witness < 0)
         return kaon__fail_errno(err, KAON_EBACKEND,

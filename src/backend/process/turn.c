@@ -45,6 +45,7 @@ void kaon__process_wake(struct process_space *space)
 
 void kaon__process_give_turn(struct process_space *space, uint32_t to)
 {
+    space->touched.known = false;
     __atomic_exchange_n(&space->control->turn, to, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&space->control->guest_sleeps, __ATOMIC_SEQ_CST))
         kaon__process_wake(space);

@@ -9,8 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
 #include "host/error.h"
 #include "host/memory_file.h"
+
+/* Never changes once it is in its place. */
+struct kaon_kept_page {
+    uint64_t offset;
+    unsigned char bytes[KAON_PAGE_SIZE];
+};
 
 static enum kaon_status fail(struct kaon_error *err, const char *what)
 {
@@ -45,9 +52,11 @@ static enum kaon_status make_memory(struct kaon_layer *layer,
     return KAON_OK;
 }
 
-static struct kaon_layer *allocate(uint64_t size, struct kaon_error *err)
+static struct kaon_layer *allocate(uint64_t size, unsigned kept,
+                                   struct kaon_error *err)
 {
-    struct kaon_layer *layer = calloc(1, sizeof *layer);
+    struct kaon_layer *layer =
+        calloc(1, sizeof *layer + kept * sizeof *layer->kept);
 
     if (!layer) {
         kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
@@ -62,7 +71,7 @@ static struct kaon_layer *allocate(uint64_t size, struct kaon_error *err)
 enum kaon_status kaon__layer_create(struct kaon_layer **out, uint64_t size,
                                     struct kaon_error *err)
 {
-    struct kaon_layer *layer = allocate(size, err);
+    struct kaon_layer *layer = allocate(size, 0, err);
     enum kaon_status status;
 
     if (!layer)
@@ -78,7 +87,7 @@ enum kaon_status kaon__layer_create(struct kaon_layer **out, uint64_t size,
 enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
                                   uint64_t size, struct kaon_error *err)
 {
-    struct kaon_layer *layer = allocate(size, err);
+    struct kaon_layer *layer = allocate(size, KAON_KEPT_MAX, err);
     void *memory;
 
     if (!layer)
@@ -122,6 +131,40 @@ bool kaon__layer_read(const struct kaon_layer *layer, uint64_t offset, void *to,
     return true;
 }
 
+/* Reads it into a page of its own first: `to` is where a guest can write. */
+static bool read_and_keep(struct kaon_layer *layer, uint64_t offset, void *to,
+                          _Atomic(struct kaon_kept_page *) *place)
+{
+    struct kaon_kept_page *page = malloc(sizeof *page), *nobody = NULL;
+    bool whole;
+
+    if (!page)
+        return kaon__layer_read(layer, offset, to, KAON_PAGE_SIZE);
+    page->offset = offset;
+    whole = kaon__layer_read(layer, offset, page->bytes, KAON_PAGE_SIZE);
+    memcpy(to, page->bytes, KAON_PAGE_SIZE);
+    if (!whole || !atomic_compare_exchange_strong(place, &nobody, page))
+        free(page);
+    return whole;
+}
+
+bool kaon__layer_read_page(struct kaon_layer *layer, uint64_t offset, void *to)
+{
+    _Atomic(struct kaon_kept_page *) *place;
+    const struct kaon_kept_page *page;
+
+    if (!layer->file)
+        return kaon__layer_read(layer, offset, to, KAON_PAGE_SIZE);
+    place = &layer->kept[offset / KAON_PAGE_SIZE % KAON_KEPT_MAX];
+    page = atomic_load_explicit(place, memory_order_acquire);
+    if (!page)
+        return read_and_keep(layer, offset, to, place);
+    if (page->offset != offset)
+        return kaon__layer_read(layer, offset, to, KAON_PAGE_SIZE);
+    memcpy(to, page->bytes, KAON_PAGE_SIZE);
+    return true;
+}
+
 enum kaon_status kaon__layer_seal(struct kaon_layer *layer,
                                   struct kaon_error *err)
 {
@@ -147,5 +190,7 @@ void kaon__layer_destroy(struct kaon_layer *layer)
         munmap(layer->memory, layer->size);
     if (layer->fd >= 0)
         close(layer->fd);
+    for (unsigned i = 0; layer->file && i < KAON_KEPT_MAX; i++)
+        free(atomic_load(&layer->kept[i]));
     free(layer);
 }

@@ -8,6 +8,7 @@
  * must hurt none but the guest: the host never reads it through its mapping,
  * which would be SIGBUS, but by kaon__layer_read(). Whatever else touches the
  * mapping is KVM or a guest's process, for which it is a fault of the guest.
+ * Pages that are read again and again, at each restore, are read once and kept.
  */
 #ifndef KAON_SRC_HOST_LAYER_H
 #define KAON_SRC_HOST_LAYER_H
@@ -18,12 +19,19 @@
 #include <stdint.h>
 #include <kaon/error.h>
 
+/* Pages of a file that are kept at most. Each has one place, the first that
+ * wants it stays there. */
+#define KAON_KEPT_MAX 512u
+
+struct kaon_kept_page;
+
 struct kaon_layer {
     atomic_uint references;
     unsigned char *memory; /* whole pages; read-only, once sealed */
     uint64_t size;
     int fd;    /* the file that it maps */
     bool file; /* somebody's: never to be read through `memory` */
+    _Atomic(struct kaon_kept_page *) kept[]; /* KAON_KEPT_MAX, of a file */
 };
 
 /* One of so many bytes, all zero, to be filled in and sealed. */
@@ -40,6 +48,9 @@ enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
  * zero, and the result false. */
 bool kaon__layer_read(const struct kaon_layer *layer, uint64_t offset, void *to,
                       size_t size);
+
+/* The same for one page, which is likely to be wanted again. Threads: any. */
+bool kaon__layer_read_page(struct kaon_layer *layer, uint64_t offset, void *to);
 
 struct kaon_layer *kaon__layer_hold(struct kaon_layer *layer);
 void kaon__layer_destroy(struct kaon_layer *layer);

@@ -103,16 +103,16 @@ uint64_t kaon__snapshot_reach(const struct kaon_snapshot *snapshot,
 }
 
 /* The layer that content lies in, if that is a file. */
-static const struct kaon_layer *file_of(const struct kaon_snapshot *snapshot,
-                                        const unsigned char *content)
+static struct kaon_layer *file_of(const struct kaon_snapshot *snapshot,
+                                  const unsigned char *content)
 {
     if (!snapshot || !snapshot->files)
         return NULL;
     for (uint32_t i = 0; i < snapshot->layer_count; i++) {
-        const struct kaon_layer *layer = snapshot->layers[i];
+        struct kaon_layer *layer = snapshot->layers[i];
 
-        if (layer->file && (uintptr_t)content - (uintptr_t)layer->memory <
-                               layer->size)
+        if (layer->file &&
+            (uintptr_t)content - (uintptr_t)layer->memory < layer->size)
             return layer;
     }
     return NULL;
@@ -127,6 +127,17 @@ void kaon__snapshot_read(const struct kaon_snapshot *snapshot,
         kaon__layer_read(file, (uint64_t)(content - file->memory), to, size);
     else
         memcpy(to, content, size);
+}
+
+void kaon__snapshot_read_page(const struct kaon_snapshot *snapshot,
+                              const unsigned char *content, void *to)
+{
+    struct kaon_layer *file = file_of(snapshot, content);
+
+    if (file)
+        kaon__layer_read_page(file, (uint64_t)(content - file->memory), to);
+    else
+        memcpy(to, content, KAON_PAGE_SIZE);
 }
 
 bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
@@ -246,10 +257,9 @@ enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
         return KAON_EINVAL;
     pthread_mutex_lock(&snapshot->lock);
     *out = (struct kaon_snapshot_stats){
-        .pages = kaon__snapshot_pages(snapshot) +
-                 kaon__snapshot_map_pages(snapshot),
-        .own_pages =
-            snapshot->own_pages + kaon__snapshot_map_pages(snapshot),
+        .pages =
+            kaon__snapshot_pages(snapshot) + kaon__snapshot_map_pages(snapshot),
+        .own_pages = snapshot->own_pages + kaon__snapshot_map_pages(snapshot),
         .layers = snapshot->layer_count,
         .write_set = snapshot->write_count,
         .heap_bytes = snapshot->sizes.heap,

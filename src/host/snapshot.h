@@ -44,11 +44,11 @@ struct kaon_snapshot {
     uint32_t layer_count;
     uint64_t own_pages; /* in layers that were made for it */
     struct kaon_layer *layers[KAON_LAYERS_MAX]; /* references */
-    bool files; /* some of the layers are */
-    struct kaon_kept_mapping *kept; /* memory_map.h; by address */
+    bool files;                                 /* some of the layers are */
+    struct kaon_kept_mapping *kept;             /* memory_map.h; by address */
     uint32_t kept_count;
     unsigned char *kept_content; /* pages of all of them, in that order */
-    pthread_mutex_t lock; /* guards the rest */
+    pthread_mutex_t lock;        /* guards the rest */
     uint32_t write_count;
     uint64_t write_set[KAON_WRITE_SET_MAX]; /* addresses, in no order */
 };
@@ -62,9 +62,12 @@ const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
                                          uint64_t address);
 
 /* Copies content that may lie in a layer of the snapshot (which may be NULL),
- * or elsewhere; and compares a page with it. */
+ * or elsewhere; the same for a page that is likely to be wanted again; and
+ * compares a page with it. */
 void kaon__snapshot_read(const struct kaon_snapshot *snapshot,
                          const unsigned char *content, void *to, size_t size);
+void kaon__snapshot_read_page(const struct kaon_snapshot *snapshot,
+                              const unsigned char *content, void *to);
 bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
                           const unsigned char *content,
                           const unsigned char *page);

@@ -84,6 +84,23 @@ enum kaon_status kaon__layer_create(struct kaon_layer **out, uint64_t size,
     return status;
 }
 
+enum kaon_status kaon__layer_allocate(struct kaon_layer **out, uint64_t size,
+                                      struct kaon_error *err)
+{
+    struct kaon_layer *layer = allocate(size, 0, err);
+
+    if (!layer)
+        return KAON_ENOMEM;
+    layer->heap = true;
+    layer->memory = aligned_alloc(KAON_PAGE_SIZE, size);
+    if (!layer->memory) {
+        free(layer);
+        return kaon__fail(err, KAON_ENOMEM, "out of memory for a snapshot");
+    }
+    *out = layer;
+    return KAON_OK;
+}
+
 enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
                                   uint64_t size, struct kaon_error *err)
 {
@@ -186,7 +203,9 @@ void kaon__layer_destroy(struct kaon_layer *layer)
 {
     if (!layer || atomic_fetch_sub(&layer->references, 1) != 1)
         return;
-    if (layer->memory)
+    if (layer->heap)
+        free(layer->memory);
+    else if (layer->memory)
         munmap(layer->memory, layer->size);
     if (layer->fd >= 0)
         close(layer->fd);

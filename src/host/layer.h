@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Layers: host memory that never changes once it is sealed, with references
- * to it. Each is a file of its own, so that a process can map it too.
+ * to it. Each is a file of its own, so that a process can map it too, but for
+ * small ones that were read from a file.
  *
  * A layer may also be somebody's file, that of a saved snapshot, so that all
  * who have it open share its pages. Such a file can change and shrink, which
@@ -29,8 +30,9 @@ struct kaon_layer {
     atomic_uint references;
     unsigned char *memory; /* whole pages; read-only, once sealed */
     uint64_t size;
-    int fd;    /* the file that it maps */
+    int fd;    /* the file that it maps; or -1 */
     bool file; /* somebody's: never to be read through `memory` */
+    bool heap; /* in memory of malloc()'s */
     _Atomic(struct kaon_kept_page *) kept[]; /* KAON_KEPT_MAX, of a file */
 };
 
@@ -43,6 +45,10 @@ enum kaon_status kaon__layer_seal(struct kaon_layer *layer,
 /* Somebody's file, of so many bytes. Takes the descriptor, unless it fails. */
 enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
                                   uint64_t size, struct kaon_error *err);
+
+/* In memory that the caller fills in at once, for what is small; not sealed. */
+enum kaon_status kaon__layer_allocate(struct kaon_layer **out, uint64_t size,
+                                      struct kaon_error *err);
 
 /* Copies from a layer of either kind. What a file does not have any more is
  * zero, and the result false. */

@@ -360,11 +360,36 @@ static enum kaon_status take_regions(struct opening *o)
 
 /* ---- Pages ------------------------------------------------------------- */
 
-static enum kaon_status take_layer(struct opening *o,
-                                   const struct kaon_blob *blob)
+/* So small that to map it, and to read its pages one by one, takes longer than
+ * to have them all. */
+static bool is_small(const struct kaon_blob *blob)
 {
-    struct kaon_snapshot *made = o->made;
-    struct kaon_layer **layer = &made->layers[made->layer_count];
+    return blob->size <= KAON_SMALL_PAGES * KAON_PAGE_SIZE &&
+           blob->size % KAON_PAGE_SIZE == 0;
+}
+
+static enum kaon_status read_layer(struct opening *o,
+                                   const struct kaon_blob *blob,
+                                   struct kaon_layer **out)
+{
+    struct kaon_layer *layer;
+    enum kaon_status status = kaon__layer_allocate(&layer, blob->size, o->err);
+
+    if (status)
+        return status;
+    status = kaon__store_fill(&o->store, blob, !o->opts->skip_digests,
+                              layer->memory, o->err);
+    if (status)
+        kaon__layer_destroy(layer);
+    else
+        *out = layer;
+    return status;
+}
+
+static enum kaon_status map_layer(struct opening *o,
+                                  const struct kaon_blob *blob,
+                                  struct kaon_layer **out)
+{
     enum kaon_status status;
     int fd;
 
@@ -374,13 +399,24 @@ static enum kaon_status take_layer(struct opening *o,
     if (!o->opts->skip_digests)
         status = kaon__store_check(fd, blob, o->err);
     if (!status)
-        status = kaon__layer_open(layer, fd, blob->size, o->err);
-    if (status) {
+        status = kaon__layer_open(out, fd, blob->size, o->err);
+    if (status)
         close(fd);
+    return status;
+}
+
+static enum kaon_status take_layer(struct opening *o,
+                                   const struct kaon_blob *blob)
+{
+    struct kaon_snapshot *made = o->made;
+    struct kaon_layer **layer = &made->layers[made->layer_count];
+    enum kaon_status status =
+        is_small(blob) ? read_layer(o, blob, layer) : map_layer(o, blob, layer);
+
+    if (status)
         return status;
-    }
+    made->files |= (*layer)->file;
     made->layer_count++;
-    made->files = true;
     return KAON_OK;
 }
 

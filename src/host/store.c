@@ -295,24 +295,55 @@ enum kaon_status kaon__store_check(int fd, const struct kaon_blob *blob,
     return status ? status : compare(&digest, blob, err);
 }
 
-enum kaon_status kaon__store_read_blob(const struct kaon_store *store,
-                                       const struct kaon_blob *blob, bool check,
-                                       char **bytes, struct kaon_error *err)
+/* Closes the file. */
+static enum kaon_status read_whole(int fd, const struct kaon_blob *blob,
+                                   bool check, void *to, struct kaon_error *err)
 {
     char name[BLOB_NAME_SIZE];
     struct kaon_digest digest;
     enum kaon_status status;
-    int fd;
 
     name_blob(blob, name);
-    status = kaon__store_open_blob(store, blob, &fd, err);
-    if (!status)
-        status = slurp(fd, name, blob->size, bytes, err);
+    status = read_exactly(fd, name, to, blob->size, 0, err);
+    close(fd);
     if (status || !check)
         return status;
-    digest = kaon__sha256(*bytes, blob->size);
-    status = compare(&digest, blob, err);
+    digest = kaon__sha256(to, blob->size);
+    return compare(&digest, blob, err);
+}
+
+enum kaon_status kaon__store_fill(const struct kaon_store *store,
+                                  const struct kaon_blob *blob, bool check,
+                                  void *to, struct kaon_error *err)
+{
+    int fd;
+    enum kaon_status status = kaon__store_open_blob(store, blob, &fd, err);
+
+    return status ? status : read_whole(fd, blob, check, to, err);
+}
+
+/* Memory is asked for once the file is known to have as much. */
+enum kaon_status kaon__store_read_blob(const struct kaon_store *store,
+                                       const struct kaon_blob *blob, bool check,
+                                       char **bytes, struct kaon_error *err)
+{
+    int fd;
+    enum kaon_status status = kaon__store_open_blob(store, blob, &fd, err);
+    char *memory;
+
     if (status)
-        free(*bytes);
+        return status;
+    memory = malloc(blob->size ? blob->size : 1);
+    if (!memory) {
+        close(fd);
+        return kaon__fail(err, KAON_ENOMEM,
+                          "out of memory for %" PRIu64 " bytes of a snapshot",
+                          blob->size);
+    }
+    status = read_whole(fd, blob, check, memory, err);
+    if (status)
+        free(memory);
+    else
+        *bytes = memory;
     return status;
 }

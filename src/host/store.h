@@ -38,6 +38,11 @@ enum kaon_status kaon__store_read_blob(const struct kaon_store *store,
                                        const struct kaon_blob *blob, bool check,
                                        char **bytes, struct kaon_error *err);
 
+/* The same into blob->size bytes that the caller has. */
+enum kaon_status kaon__store_fill(const struct kaon_store *store,
+                                  const struct kaon_blob *blob, bool check,
+                                  void *to, struct kaon_error *err);
+
 /* A blob's file: regular, of just its size. The caller closes it. */
 enum kaon_status kaon__store_open_blob(const struct kaon_store *store,
                                        const struct kaon_blob *blob, int *fd,

@@ -123,15 +123,11 @@ enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
     return KAON_OK;
 }
 
-bool kaon__layer_read(const struct kaon_layer *layer, uint64_t offset, void *to,
+static bool read_file(const struct kaon_layer *layer, uint64_t offset, void *to,
                       size_t size)
 {
     char *at = to;
 
-    if (!layer->file) {
-        memcpy(to, layer->memory + offset, size);
-        return true;
-    }
     while (size) {
         ssize_t got = pread(layer->fd, at, size, (off_t)offset);
 
@@ -156,29 +152,38 @@ static bool read_and_keep(struct kaon_layer *layer, uint64_t offset, void *to,
     bool whole;
 
     if (!page)
-        return kaon__layer_read(layer, offset, to, KAON_PAGE_SIZE);
+        return read_file(layer, offset, to, KAON_PAGE_SIZE);
     page->offset = offset;
-    whole = kaon__layer_read(layer, offset, page->bytes, KAON_PAGE_SIZE);
+    whole = read_file(layer, offset, page->bytes, KAON_PAGE_SIZE);
     memcpy(to, page->bytes, KAON_PAGE_SIZE);
     if (!whole || !atomic_compare_exchange_strong(place, &nobody, page))
         free(page);
     return whole;
 }
 
-bool kaon__layer_read_page(struct kaon_layer *layer, uint64_t offset, void *to)
+static bool read_page(struct kaon_layer *layer, uint64_t offset, void *to)
 {
-    _Atomic(struct kaon_kept_page *) *place;
-    const struct kaon_kept_page *page;
+    _Atomic(struct kaon_kept_page *) *place =
+        &layer->kept[offset / KAON_PAGE_SIZE % KAON_KEPT_MAX];
+    const struct kaon_kept_page *page =
+        atomic_load_explicit(place, memory_order_acquire);
 
-    if (!layer->file)
-        return kaon__layer_read(layer, offset, to, KAON_PAGE_SIZE);
-    place = &layer->kept[offset / KAON_PAGE_SIZE % KAON_KEPT_MAX];
-    page = atomic_load_explicit(place, memory_order_acquire);
     if (!page)
         return read_and_keep(layer, offset, to, place);
     if (page->offset != offset)
-        return kaon__layer_read(layer, offset, to, KAON_PAGE_SIZE);
+        return read_file(layer, offset, to, KAON_PAGE_SIZE);
     memcpy(to, page->bytes, KAON_PAGE_SIZE);
+    return true;
+}
+
+bool kaon__layer_read(struct kaon_layer *layer, uint64_t offset, void *to,
+                      size_t size)
+{
+    if (layer->file)
+        return size == KAON_PAGE_SIZE && offset % KAON_PAGE_SIZE == 0
+                   ? read_page(layer, offset, to)
+                   : read_file(layer, offset, to, size);
+    memcpy(to, layer->memory + offset, size);
     return true;
 }
 

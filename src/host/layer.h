@@ -9,7 +9,8 @@
  * must hurt none but the guest: the host never reads it through its mapping,
  * which would be SIGBUS, but by kaon__layer_read(). Whatever else touches the
  * mapping is KVM or a guest's process, for which it is a fault of the guest.
- * Pages that are read again and again, at each restore, are read once and kept.
+ * A page that is wanted by itself is likely to be wanted again, at each
+ * restore: it is read once, and kept.
  */
 #ifndef KAON_SRC_HOST_LAYER_H
 #define KAON_SRC_HOST_LAYER_H
@@ -50,13 +51,10 @@ enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
 enum kaon_status kaon__layer_allocate(struct kaon_layer **out, uint64_t size,
                                       struct kaon_error *err);
 
-/* Copies from a layer of either kind. What a file does not have any more is
- * zero, and the result false. */
-bool kaon__layer_read(const struct kaon_layer *layer, uint64_t offset, void *to,
+/* Copies from a layer of any kind. What a file does not have any more is zero,
+ * and the result false. Threads: any. */
+bool kaon__layer_read(struct kaon_layer *layer, uint64_t offset, void *to,
                       size_t size);
-
-/* The same for one page, which is likely to be wanted again. Threads: any. */
-bool kaon__layer_read_page(struct kaon_layer *layer, uint64_t offset, void *to);
 
 struct kaon_layer *kaon__layer_hold(struct kaon_layer *layer);
 void kaon__layer_destroy(struct kaon_layer *layer);

@@ -77,7 +77,7 @@ unsigned char *kaon__memory_provide(struct kaon_memory *memory,
         return NULL;
     at = kaon__arena_at(memory->machine->arena, physical);
     if (content)
-        kaon__snapshot_read_page(memory->state, content, at);
+        kaon__snapshot_read(memory->state, content, at, KAON_PAGE_SIZE);
     /* Mapped in part, they may be mapped still: they stay the sandbox's. */
     memory->extents[memory->extent_count++] = (struct kaon_extent){
         .address = address,

@@ -30,7 +30,7 @@ static void renew_page(const struct kaon_memory *memory,
         kaon__arena_at(memory->machine->arena, extent->physical);
 
     if (extent->content)
-        kaon__snapshot_read_page(memory->state, extent->content, at);
+        kaon__snapshot_read(memory->state, extent->content, at, KAON_PAGE_SIZE);
     else
         memset(at, 0, KAON_PAGE_SIZE);
 }

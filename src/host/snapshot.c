@@ -121,23 +121,12 @@ static struct kaon_layer *file_of(const struct kaon_snapshot *snapshot,
 void kaon__snapshot_read(const struct kaon_snapshot *snapshot,
                          const unsigned char *content, void *to, size_t size)
 {
-    const struct kaon_layer *file = file_of(snapshot, content);
+    struct kaon_layer *file = file_of(snapshot, content);
 
     if (file)
         kaon__layer_read(file, (uint64_t)(content - file->memory), to, size);
     else
         memcpy(to, content, size);
-}
-
-void kaon__snapshot_read_page(const struct kaon_snapshot *snapshot,
-                              const unsigned char *content, void *to)
-{
-    struct kaon_layer *file = file_of(snapshot, content);
-
-    if (file)
-        kaon__layer_read_page(file, (uint64_t)(content - file->memory), to);
-    else
-        memcpy(to, content, KAON_PAGE_SIZE);
 }
 
 bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,

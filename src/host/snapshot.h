@@ -62,12 +62,9 @@ const unsigned char *kaon__snapshot_page(const struct kaon_snapshot *snapshot,
                                          uint64_t address);
 
 /* Copies content that may lie in a layer of the snapshot (which may be NULL),
- * or elsewhere; the same for a page that is likely to be wanted again; and
- * compares a page with it. */
+ * or elsewhere; and compares a page with it. */
 void kaon__snapshot_read(const struct kaon_snapshot *snapshot,
                          const unsigned char *content, void *to, size_t size);
-void kaon__snapshot_read_page(const struct kaon_snapshot *snapshot,
-                              const unsigned char *content, void *to);
 bool kaon__snapshot_equal(const struct kaon_snapshot *snapshot,
                           const unsigned char *content,
                           const unsigned char *page);

@@ -48,7 +48,7 @@ static int read_page(struct kaon_layer *layer, unsigned page)
     unsigned char bytes[PAGE];
 
     memset(bytes, 0xee, sizeof bytes);
-    if (!kaon__layer_read_page(layer, (uint64_t)page * PAGE, bytes))
+    if (!kaon__layer_read(layer, (uint64_t)page * PAGE, bytes, PAGE))
         return -1;
     for (unsigned i = 1; i < PAGE; i++)
         assert_int_equal(bytes[i], bytes[0]);
@@ -97,7 +97,7 @@ static void what_a_file_lost_is_zero_and_not_kept(void **state)
     layer = open_layer(&fd);
     assert_int_equal(ftruncate(fd, 2 * PAGE + 100), 0);
     memset(bytes, 0xee, sizeof bytes);
-    assert_false(kaon__layer_read_page(layer, 2 * PAGE, bytes));
+    assert_false(kaon__layer_read(layer, 2 * PAGE, bytes, PAGE));
     assert_int_equal(bytes[99], 2);
     assert_memory_equal(bytes + 100, zero, PAGE - 100);
     assert_int_equal(ftruncate(fd, PAGES * PAGE), 0);

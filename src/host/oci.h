@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of an OCI image layout say of a snapshot: read and written.
+ * What the files of an OCI image layout say of a snapshot: read and written,
+ * each in an oci_*.c of its own.
  * docs/snapshot-format.md is the format's description.
  *
  * Pure: texts in, structs out, and back. Nothing that is read is trusted: what

@@ -57,7 +57,9 @@ struct kaon_domain_opts {
     uint64_t memory_bytes;
 
     /* Threads that can be in calls at once: 1 to 256, default 64. A vCPU is
-     * made when one more thread than ever before calls. */
+     * made when one more thread than ever before calls; on Linux before 6.13,
+     * whose KVM takes 15 ms to pass one on, also when another thread does. A
+     * sandbox with a domain of its own can have 8 so. */
     uint32_t vcpus_max;
 
     /* The real-time signal that stops a running guest, for deadlines and

@@ -82,6 +82,7 @@ struct kaon_exit {
 struct kaon_machine {
     const struct kaon_backend *backend;
     struct kaon_arena *arena;
+    bool vcpus_stay; /* to give one to another thread takes milliseconds */
 };
 
 struct kaon_machine_config {

@@ -26,6 +26,10 @@
 #define VCPUS_DEFAULT 64
 #define VCPUS_MAX 256
 
+/* Of a sandbox with a domain of its own, which takes one: a few threads may
+ * have one each, where they are not passed on. */
+#define VCPUS_OWN 8
+
 /* Images and snapshots that a domain gathers before it looks which are gone. */
 #define VIEWS_MANY 64
 
@@ -195,7 +199,7 @@ enum kaon_status kaon__domain_create_own(struct kaon_domain **out,
     struct kaon_domain_opts opts = {
         .size = sizeof opts,
         .memory_bytes = kaon__memory_bound(image, sizes),
-        .vcpus_max = 1,
+        .vcpus_max = VCPUS_OWN,
         .kick_signal = kick_signal,
         .isolation = isolation,
     };
@@ -308,7 +312,8 @@ static struct kaon_memory *take_spare(struct kaon_view *view,
             memory->sizes.stack != sizes->stack ||
             memory->sizes.exchange != sizes->exchange ||
             memory->sizes.map != sizes->map ||
-            kaon__memory_unmap_all(memory, NULL)) /* what failed when it ended */
+            kaon__memory_unmap_all(memory,
+                                   NULL)) /* what failed when it ended */
             continue;
         *from = memory->next;
         return memory;
@@ -550,8 +555,9 @@ uint64_t kaon__thread_number(void)
     return mine;
 }
 
-static struct kaon_vcpu_slot *lend_idle(struct kaon_domain *domain,
-                                        uint64_t thread)
+/* One that this thread had last, or for 0, nobody had yet. */
+static struct kaon_vcpu_slot *lend_of(struct kaon_domain *domain,
+                                      uint64_t thread)
 {
     unsigned count = atomic_load(&domain->slot_count);
 
@@ -561,6 +567,13 @@ static struct kaon_vcpu_slot *lend_idle(struct kaon_domain *domain,
         if (atomic_load(&slot->thread) == thread && try_lend(slot))
             return slot;
     }
+    return NULL;
+}
+
+static struct kaon_vcpu_slot *lend_idle(struct kaon_domain *domain)
+{
+    unsigned count = atomic_load(&domain->slot_count);
+
     for (unsigned i = 0; i < count; i++)
         if (try_lend(&domain->slots[i]))
             return &domain->slots[i];
@@ -607,28 +620,42 @@ enum kaon_status kaon__domain_need_vcpu(struct kaon_domain *domain,
     return status;
 }
 
-/*
- * The vCPU that a thread had last is best: older kernels wait for all CPUs
- * when a vCPU changes its thread.
- */
+/* The thread has none to go on with. Where vCPUs stay with their threads, one
+ * more is better than another's; if there can be none, that has to do. */
+static enum kaon_status find_vcpu(struct kaon_domain *domain,
+                                  struct kaon_vcpu_slot **out,
+                                  struct kaon_error *err)
+{
+    bool stay = domain->machine->vcpus_stay;
+    struct kaon_vcpu_slot *slot = stay ? lend_of(domain, 0) : lend_idle(domain);
+    enum kaon_status status = KAON_OK;
+
+    if (!slot) {
+        /* One may have come back; or all were lent to reclaim(). */
+        pthread_mutex_lock(&domain->lock);
+        slot = stay ? NULL : lend_idle(domain);
+        if (!slot)
+            status = add_vcpu(domain, &slot, err);
+        if (status && stay && (slot = lend_idle(domain)))
+            status = KAON_OK;
+        pthread_mutex_unlock(&domain->lock);
+    }
+    *out = slot;
+    return status;
+}
+
 enum kaon_status kaon__domain_borrow(struct kaon_domain *domain,
                                      struct kaon_vcpu_slot **out,
                                      struct kaon_error *err)
 {
     uint64_t thread = kaon__thread_number();
-    struct kaon_vcpu_slot *slot = lend_idle(domain, thread);
+    struct kaon_vcpu_slot *slot = lend_of(domain, thread);
+    enum kaon_status status = KAON_OK;
 
-    if (!slot) {
-        enum kaon_status status;
-
-        /* One may have come back; or all were lent to reclaim(). */
-        pthread_mutex_lock(&domain->lock);
-        slot = lend_idle(domain, thread);
-        status = slot ? KAON_OK : add_vcpu(domain, &slot, err);
-        pthread_mutex_unlock(&domain->lock);
-        if (status)
-            return status;
-    }
+    if (!slot)
+        status = find_vcpu(domain, &slot, err);
+    if (status)
+        return status;
     if (atomic_load(&slot->thread) != thread) {
         domain->machine->backend->vcpu_bind(slot->vcpu);
         atomic_store(&slot->thread, thread);

@@ -177,7 +177,7 @@ uint64_t kaon__memory_bound(const struct kaon_image *image,
      * window; the machine a few pages of its own. */
     return own + 2 * (shown / TABLE_SIZE) * KAON_PAGE_SIZE +
            (sizes->map / TABLE_SIZE) * KAON_PAGE_SIZE +
-           (sizes->map >> 30) * KAON_PAGE_SIZE + 64 * KAON_PAGE_SIZE;
+           (sizes->map >> 30) * KAON_PAGE_SIZE + 72 * KAON_PAGE_SIZE;
 }
 
 struct kaon_places kaon__memory_places(const struct kaon_image *image,

@@ -249,6 +249,59 @@ static void when_all_vcpus_are_lent_it_says_so(void **state)
     kaon_domain_destroy(domain);
 }
 
+static void *borrow_and_return(void *user)
+{
+    struct kaon_vcpu_slot *slot = NULL;
+    struct kaon_error err;
+
+    if (kaon__domain_borrow(user, &slot, &err) == KAON_OK)
+        kaon__domain_return(slot);
+    return slot;
+}
+
+/* The slot that a thread gets which has had none. */
+static struct kaon_vcpu_slot *slot_of_another(struct kaon_domain *domain)
+{
+    pthread_t thread;
+    void *slot;
+
+    assert_int_equal(pthread_create(&thread, NULL, borrow_and_return, domain),
+                     0);
+    assert_int_equal(pthread_join(thread, &slot), 0);
+    assert_non_null(slot);
+    return slot;
+}
+
+/* Where it is dear to pass a vCPU on, each thread has its own while there can
+ * be more. */
+static void vcpus_stay_with_their_threads_if_they_should(void **state)
+{
+    struct kaon_vcpu_slot *mine, *others;
+
+    (void)state;
+    for (int stay = 0; stay < 2; stay++) {
+        struct kaon_domain *domain;
+        struct kaon_error err;
+
+        assert_int_equal(
+            make_domain((struct kaon_domain_opts){ .memory_bytes = 2 << 20,
+                                                   .vcpus_max = 2 },
+                        &domain, &err),
+            KAON_OK);
+        domain->machine->vcpus_stay = stay;
+        assert_int_equal(kaon__domain_need_vcpu(domain, &err), KAON_OK);
+        mine = borrow_and_return(domain);
+        assert_ptr_equal(mine, &domain->slots[0]); /* nobody's until then */
+        others = slot_of_another(domain);
+        assert_ptr_equal(others, &domain->slots[stay]);
+        if (stay)
+            assert_ptr_equal(borrow_and_return(domain), mine);
+        assert_non_null(slot_of_another(domain)); /* there are no more */
+        assert_int_equal(domain->slot_count, 1 + stay);
+        kaon_domain_destroy(domain);
+    }
+}
+
 /* ---- What ended sandboxes leave ---------------------------------------- */
 
 static uint64_t used(const struct play *play)
@@ -505,9 +558,8 @@ static void what_a_vm_would_not_let_go_of_goes_the_next_time(void **state)
             struct kaon_snapshot *snapshot = take_written(sandbox, i);
 
             assert_int_equal(
-                kaon_sandbox_create_from(&made, snapshot,
-                                         KAON_SANDBOX_OPTS(.domain = domain),
-                                         NULL),
+                kaon_sandbox_create_from(
+                    &made, snapshot, KAON_SANDBOX_OPTS(.domain = domain), NULL),
                 KAON_OK);
             kaon_sandbox_destroy(made);
             kaon_snapshot_destroy(snapshot);
@@ -535,6 +587,7 @@ TESTS(
     TEST(a_thread_gets_its_vcpu_again),
     TEST(a_space_is_fresh_only_where_it_ran_last),
     TEST(when_all_vcpus_are_lent_it_says_so),
+      TEST(vcpus_stay_with_their_threads_if_they_should),
     TEST(a_sandbox_of_the_same_kind_takes_what_was_left),
     TEST(what_fits_nobody_is_reclaimed_when_the_domain_is_full),
     TEST(a_domain_that_is_full_says_so),

@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 #include <linux/kvm.h>
 
@@ -71,6 +73,20 @@ enum kaon_status kaon__kvm_fail(struct kaon_error *err, const char *what)
                             what, strerror(errno));
 }
 
+/*
+ * Before Linux 6.13 KVM waited for an RCU grace period whenever another thread
+ * than before ran a vCPU: some 15 ms.
+ */
+static bool vcpus_stay(void)
+{
+    struct utsname name;
+    unsigned major, minor;
+
+    return uname(&name) == 0 &&
+           sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+           (major < 6 || (major == 6 && minor < 13));
+}
+
 static enum kaon_status learn(int kvm, struct kaon_error *err)
 {
     const unsigned long wanted =
@@ -99,6 +115,7 @@ static enum kaon_status learn(int kvm, struct kaon_error *err)
         return kaon__kvm_fail(err, "KVM_GET_SUPPORTED_CPUID");
     kaon__kvm_cpu_learn(&device.facts.cpu);
     device.facts.run_size = (size_t)run_size;
+    device.facts.vcpus_stay = vcpus_stay();
     device.known = true;
     return KAON_OK;
 }

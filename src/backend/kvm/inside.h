@@ -48,6 +48,7 @@ static inline struct kvm_machine *kvm_machine(struct kaon_machine *machine)
 
 struct kaon_kvm_facts {
     size_t run_size; /* of a vCPU's state */
+    bool vcpus_stay; /* see struct kaon_machine */
     struct kaon_kvm_cpu cpu;
 };
 

@@ -93,6 +93,7 @@ kaon__kvm_machine_create(struct kaon_machine **out,
     status = kaon__kvm_memory_init(m, config->memory_bytes, err);
     if (status)
         goto close_vm;
+    m->machine.vcpus_stay = kaon__kvm_facts()->vcpus_stay;
     pthread_mutex_init(&m->lock, NULL);
     kaon__kick_init(&m->kick, config->kick_signal);
     if (config->shared && raise_shadow_limit(m) < 0)

@@ -6,10 +6,7 @@
  * checked here is what memory.h and the backends rely on: that a run lies in
  * its layer, and where a guest may own pages, so never over its text, over the
  * gate, or over what is for CPL 0 alone. What the pages hold is the guest's
- * word, as it always is.
- *
- * A mapping's region is the caller's; what the layout says of it is only
- * compared with that.
+ * word, as it always is. Mappings are snapshot_mapping.c.
  */
 #include "host/snapshot.h"
 
@@ -21,11 +18,10 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/layer.h"
-#include "host/memory_map.h"
 #include "host/memory_page.h"
 #include "host/options.h"
-#include "host/region.h"
 #include "host/sandbox.h"
+#include "host/snapshot_mapping.h"
 #include "host/store.h"
 
 /* A snapshot that is being opened. */
@@ -36,9 +32,9 @@ struct opening {
     struct kaon_image *image; /* a reference */
     struct kaon_config config;
     struct kaon_snapshot *made;
-    uint64_t window;        /* where mappings begin */
-    uint64_t mapped, entry; /* bytes and entries that the map had so far */
-    uint64_t reach;         /* the address behind the last */
+    uint64_t window; /* where mappings begin */
+    uint64_t entry;  /* entries that the map had so far */
+    uint64_t reach;  /* the address behind the last */
     struct kaon_error *err;
 };
 
@@ -252,112 +248,6 @@ static enum kaon_status take_write_set(struct opening *o)
     return KAON_OK;
 }
 
-/* ---- Mappings ---------------------------------------------------------- */
-
-static enum kaon_status take_mapping(struct opening *o,
-                                     const struct kaon_config_mapping *mapping)
-{
-    struct kaon_kept_mapping *kept = &o->made->kept[o->made->kept_count];
-    uint64_t offset = mapping->address - o->window; /* wraps high when below */
-    uint64_t window = o->made->sizes.map;
-
-    *kept = (struct kaon_kept_mapping){
-        .size = mapping->size,
-        .offset = mapping->offset,
-        .file = mapping->file,
-        .address = mapping->address,
-        .mode = mapping->mode,
-    };
-    memcpy(kept->name, mapping->name, sizeof kept->name);
-    if (offset >= window || kaon__kept_mapping_room(kept) > window - offset)
-        return kaon__fail(o->err, KAON_ESNAPSHOT,
-                          "its mapping \"%s\" is not within its window",
-                          kept->name);
-    o->made->kept_count++;
-    return KAON_OK;
-}
-
-static enum kaon_status take_mappings(struct opening *o)
-{
-    uint32_t count = o->config.mapping_count;
-    enum kaon_status status = KAON_OK;
-
-    if (count == 0)
-        return KAON_OK;
-    o->made->kept = calloc(count, sizeof *o->made->kept);
-    if (!o->made->kept)
-        return kaon__fail(o->err, KAON_ENOMEM, "out of memory for a snapshot");
-    for (uint32_t i = 0; !status && i < count; i++)
-        status = take_mapping(o, &o->config.mappings[i]);
-    return status;
-}
-
-static struct kaon_kept_mapping *find_mapping(const struct opening *o,
-                                              const char *name)
-{
-    for (uint32_t i = 0; i < o->made->kept_count; i++)
-        if (strcmp(o->made->kept[i].name, name) == 0)
-            return &o->made->kept[i];
-    return NULL;
-}
-
-static const char *kind_of(bool file)
-{
-    return file ? "file" : "buffer";
-}
-
-static const char *word_of(enum kaon_map_mode mode)
-{
-    return mode == KAON_MAP_READ    ? "read"
-           : mode == KAON_MAP_COPY  ? "copy"
-           : mode == KAON_MAP_WRITE ? "write"
-                                    : "do what is unknown";
-}
-
-/* The caller's; so what is wrong with it is the caller's fault. */
-static enum kaon_status take_region(struct opening *o,
-                                    const struct kaon_named_region *given)
-{
-    struct kaon_kept_mapping *kept;
-
-    if (!given->name || !given->region)
-        return kaon__fail(o->err, KAON_EINVAL, "a region or its name is NULL");
-    kept = find_mapping(o, given->name);
-    if (!kept)
-        return kaon__fail(o->err, KAON_EINVAL,
-                          "it has no mapping named \"%.64s\"", given->name);
-    if (kept->region)
-        return kaon__fail(o->err, KAON_EINVAL, "two regions are named \"%s\"",
-                          kept->name);
-    if (given->region->file != kept->file)
-        return kaon__fail(o->err, KAON_EINVAL,
-                          "the region \"%s\" is a %s: what was mapped is a %s",
-                          kept->name, kind_of(given->region->file),
-                          kind_of(kept->file));
-    if (given->region->size != kept->size)
-        return kaon__fail(o->err, KAON_EINVAL,
-                          "the region \"%s\" has %" PRIu64
-                          " bytes: what was mapped has %" PRIu64,
-                          kept->name, given->region->size, kept->size);
-    if (given->mode != kept->mode)
-        return kaon__fail(o->err, KAON_EINVAL,
-                          "the region \"%s\" is given to %s: it was mapped to "
-                          "%s (mode)",
-                          kept->name, word_of(given->mode),
-                          word_of(kept->mode));
-    kept->region = kaon_region_hold(given->region);
-    return KAON_OK;
-}
-
-static enum kaon_status take_regions(struct opening *o)
-{
-    enum kaon_status status = take_mappings(o);
-
-    for (size_t i = 0; !status && i < o->opts->region_count; i++)
-        status = take_region(o, &o->opts->regions[i]);
-    return status;
-}
-
 /* ---- Pages ------------------------------------------------------------- */
 
 /* So small that to map it, and to read its pages one by one, takes longer than
@@ -445,53 +335,6 @@ static void take_run(struct opening *o, const struct kaon_map_entry *entry)
     made->own_pages += entry->pages;
 }
 
-/* The copy-on-write mapping that all of an entry's pages are in; or NULL. */
-static struct kaon_kept_mapping *mapping_of(const struct opening *o,
-                                            const struct kaon_map_entry *entry)
-{
-    for (uint32_t i = 0; i < o->made->kept_count; i++) {
-        struct kaon_kept_mapping *kept = &o->made->kept[i];
-        uint64_t offset = entry->address - kept->address; /* may wrap */
-        uint64_t room = kaon__kept_mapping_room(kept);
-
-        if (offset < room)
-            return kept->mode == KAON_MAP_COPY &&
-                           offset % KAON_PAGE_SIZE == 0 && entry->pages &&
-                           entry->pages <= (room - offset) / KAON_PAGE_SIZE
-                       ? kept
-                       : NULL;
-    }
-    return NULL;
-}
-
-/* Their contents lie one behind the other, in a blob of their own. So there is
- * no more of them than the blob has. */
-static bool is_good_mapped(const struct opening *o,
-                           const struct kaon_map_entry *entry)
-{
-    return entry->layer == o->made->layer_count && entry->offset == o->mapped &&
-           entry->pages <=
-               (o->manifest.mapped.size - o->mapped) / KAON_PAGE_SIZE;
-}
-
-static bool take_mapped_pages(struct opening *o,
-                              const struct kaon_map_entry *entry)
-{
-    struct kaon_kept_mapping *kept = mapping_of(o, entry);
-    uint64_t first, *pages;
-
-    first = (entry->address - kept->address) / KAON_PAGE_SIZE;
-    pages =
-        realloc(kept->pages, (kept->page_count + entry->pages) * sizeof *pages);
-    if (!pages)
-        return false;
-    kept->pages = pages;
-    for (uint32_t i = 0; i < entry->pages; i++)
-        pages[kept->page_count++] = first + i;
-    o->mapped += entry->pages * KAON_PAGE_SIZE;
-    return true;
-}
-
 /* By address, and disjoint: searches rely on it. */
 static enum kaon_status take_entry(struct opening *o,
                                    const struct kaon_map_entry *entry)
@@ -499,7 +342,8 @@ static enum kaon_status take_entry(struct opening *o,
     bool mapped = entry->address >= o->window;
 
     if (entry->address < o->reach ||
-        !(mapped ? mapping_of(o, entry) && is_good_mapped(o, entry)
+        !(mapped ? kaon__snapshot_can_adopt_written(o->made, entry,
+                                                    o->manifest.mapped.size)
                  : is_good(o, entry)))
         return kaon__fail(o->err, KAON_ESNAPSHOT,
                           "the map is damaged: entry %" PRIu64
@@ -510,7 +354,7 @@ static enum kaon_status take_entry(struct opening *o,
     o->entry++;
     if (!mapped)
         take_run(o, entry);
-    else if (!take_mapped_pages(o, entry))
+    else if (!kaon__snapshot_adopt_written(o->made, entry))
         return kaon__fail(o->err, KAON_ENOMEM, "out of memory for a snapshot");
     return KAON_OK;
 }
@@ -549,38 +393,6 @@ static enum kaon_status take_map(struct opening *o)
     return status;
 }
 
-/* Without the regions nobody is given these pages: then they may be more than
- * there is memory for. */
-static enum kaon_status take_mapped(struct opening *o)
-{
-    const struct kaon_blob *blob = &o->manifest.mapped;
-    bool check = !o->opts->skip_digests;
-    enum kaon_status status;
-    char *content;
-    int fd;
-
-    if (o->mapped != blob->size)
-        return refuse(o, "its map leaves out pages of its mappings");
-    if (blob->size == 0)
-        return KAON_OK;
-    if (kaon__snapshot_check_regions(o->made, NULL) == KAON_OK) {
-        status =
-            kaon__store_read_blob(&o->store, blob, check, &content, o->err);
-        if (status)
-            return status;
-        o->made->kept_content = (unsigned char *)content;
-        kaon__snapshot_place_content(o->made);
-        return KAON_OK;
-    }
-    status = kaon__store_open_blob(&o->store, blob, &fd, o->err);
-    if (status)
-        return status;
-    if (check)
-        status = kaon__store_check(fd, blob, o->err);
-    close(fd);
-    return status;
-}
-
 static enum kaon_status take_pages(struct opening *o)
 {
     enum kaon_status status = KAON_OK;
@@ -589,7 +401,11 @@ static enum kaon_status take_pages(struct opening *o)
         status = take_layer(o, &o->manifest.layers[i]);
     if (!status && o->manifest.map.size)
         status = take_map(o);
-    return status ? status : take_mapped(o);
+    if (!status)
+        status = kaon__snapshot_adopt_content(o->made, &o->store,
+                                              &o->manifest.mapped,
+                                              !o->opts->skip_digests, o->err);
+    return status;
 }
 
 /* ---- The whole --------------------------------------------------------- */
@@ -607,7 +423,11 @@ static enum kaon_status fill(struct opening *o)
     if (!status)
         status = take_write_set(o);
     if (!status)
-        status = take_regions(o);
+        status = kaon__snapshot_adopt_mappings(o->made, &o->config, o->window,
+                                               o->err);
+    if (!status)
+        status = kaon__snapshot_adopt_regions(o->made, o->opts->regions,
+                                              o->opts->region_count, o->err);
     if (!status)
         status = take_pages(o);
     return status;

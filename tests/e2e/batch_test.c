@@ -324,7 +324,7 @@ static void a_call_that_poisons_keeps_what_was_before(void **state)
 
 static void *interrupt_later(void *sandbox)
 {
-    e2e_sleep(30 * MILLISECOND);
+    e2e_sleep(30 * MILLISECOND * harness_slowness());
     return kaon_sandbox_interrupt(sandbox, NULL) ? sandbox : NULL;
 }
 

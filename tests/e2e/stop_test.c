@@ -380,7 +380,7 @@ static void sleep_past_the_deadline(struct here *here, int32_t number)
 {
     (void)here;
     (void)number;
-    e2e_sleep(30 * MILLISECOND);
+    e2e_sleep(30 * MILLISECOND * harness_slowness());
 }
 
 static void a_deadline_counts_the_time_of_host_functions(void **state)
@@ -392,8 +392,10 @@ static void a_deadline_counts_the_time_of_host_functions(void **state)
     (void)state;
     here_open(&here, sleep_past_the_deadline);
     make(&here, NULL, 0);
-    ASSERT_OK(kaon_call(here.sandbox, &out, "here", KAON_NO_ARGS,
-                        KAON_CALL_OPTS(.deadline_ns = 5 * MILLISECOND), &err));
+    ASSERT_OK(kaon_call(
+        here.sandbox, &out, "here", KAON_NO_ARGS,
+        KAON_CALL_OPTS(.deadline_ns = 20 * MILLISECOND * harness_slowness()),
+        &err));
     assert_int_equal(here.count, 1);
     assert_stopped(here.sandbox, &out, KAON_DEADLINE);
     here_close(&here);

@@ -144,7 +144,7 @@ static uint64_t save_mapped(const struct place *place, const char *file,
     if (buffer)
         ASSERT_OK(kaon_sandbox_map(sandbox, &other, regions[1],
                                    KAON_MAP_OPTS(.name = "ring"), &err));
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_snapshot_save(snapshot, place->layout,
                                  KAON_SAVE_OPTS(.replace = 1), &err));
     kaon_snapshot_destroy(snapshot);

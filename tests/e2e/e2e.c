@@ -157,6 +157,67 @@ struct kaon_sandbox *e2e_basics(void)
     return sandbox;
 }
 
+uint64_t e2e_ask(struct kaon_sandbox *sandbox, const char *function,
+                 const struct kaon_value *args, size_t count)
+{
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    ASSERT_OK(kaon_call(sandbox, &out, function, args, count, NULL, &err));
+    ASSERT_OUTCOME(KAON_RETURNED, out);
+    switch (out.value.type) {
+    case KAON_TYPE_VOID: return 0;
+    case KAON_TYPE_BOOL: return out.value.boolean;
+    case KAON_TYPE_U32: return out.value.u32;
+    default: assert_int_equal(out.value.type, KAON_TYPE_U64);
+    }
+    return out.value.u64;
+}
+
+struct kaon_sandbox_stats e2e_stats(const struct kaon_sandbox *sandbox)
+{
+    struct kaon_sandbox_stats stats;
+
+    assert_int_equal(kaon_sandbox_stats(sandbox, &stats), KAON_OK);
+    return stats;
+}
+
+struct kaon_snapshot *e2e_take(struct kaon_sandbox *sandbox)
+{
+    struct kaon_snapshot *snapshot = NULL;
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    return snapshot;
+}
+
+void e2e_restore(struct kaon_sandbox *sandbox, struct kaon_snapshot *snapshot)
+{
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+}
+
+struct kaon_sandbox *e2e_create_from(struct kaon_snapshot *snapshot,
+                                     struct kaon_domain *domain)
+{
+    struct kaon_sandbox *sandbox = NULL;
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_sandbox_create_from(
+        &sandbox, snapshot, KAON_SANDBOX_OPTS(.domain = domain), &err));
+    return sandbox;
+}
+
+struct kaon_sandbox *e2e_acquire(struct kaon_pool *pool)
+{
+    struct kaon_sandbox *sandbox = NULL;
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_pool_acquire(pool, &sandbox, KAON_FOREVER, &err));
+    return sandbox;
+}
+
 /* ---- Time -------------------------------------------------------------- */
 
 unsigned int e2e_scaled(unsigned int full)

@@ -73,6 +73,22 @@ struct kaon_sandbox *e2e_sandbox(const char *guest,
 /* The same, given the host functions of e2e_functions(). */
 struct kaon_sandbox *e2e_basics(void);
 
+/* What a function returns that returns bool, u32, u64 or nothing (0). */
+uint64_t e2e_ask(struct kaon_sandbox *sandbox, const char *function,
+                 const struct kaon_value *args, size_t count);
+
+struct kaon_sandbox_stats e2e_stats(const struct kaon_sandbox *sandbox);
+
+/* A snapshot; back to it; another sandbox of it, in a domain of its own if
+ * that is NULL. */
+struct kaon_snapshot *e2e_take(struct kaon_sandbox *sandbox);
+void e2e_restore(struct kaon_sandbox *sandbox, struct kaon_snapshot *snapshot);
+struct kaon_sandbox *e2e_create_from(struct kaon_snapshot *snapshot,
+                                     struct kaon_domain *domain);
+
+/* A pool's sandbox, however long that takes. */
+struct kaon_sandbox *e2e_acquire(struct kaon_pool *pool);
+
 /* A count that is less where everything is slow; at least 1. */
 unsigned int e2e_scaled(unsigned int full);
 

@@ -303,7 +303,7 @@ static void a_guest_that_runs_out_of_its_groups_memory_is_killed(void **state)
         KAON_SANDBOX_OPTS(.isolation = KAON_ISOLATION_PROCESS,
                           .heap_bytes = 64 << 20),
         &err));
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    snapshot = e2e_take(sandbox);
     assert_touches(sandbox, 1024); /* which it has a process for */
     child = processes_sandbox(&zygote);
     assert_true(group_add(&group, child));
@@ -313,7 +313,7 @@ static void a_guest_that_runs_out_of_its_groups_memory_is_killed(void **state)
     ASSERT_CONTAINS(out.text, "killed");
 
     /* Another process, where there is enough. */
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    e2e_restore(sandbox, snapshot);
     assert_touches(sandbox, 15000);
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(snapshot);

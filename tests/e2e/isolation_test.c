@@ -303,7 +303,7 @@ static void live_with(struct hunter *hunter, unsigned rounds)
     pthread_t thread;
 
     ASSERT_OK(isolated_create(&sandbox, image, &err));
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    snapshot = e2e_take(sandbox);
     pthread_create(&thread, NULL, hunt, hunter);
     for (unsigned i = 0; i < rounds; i++)
         live(image, snapshot, !hunter->kills, &lives);
@@ -348,7 +348,7 @@ static void a_restore_asks_nothing_of_the_process(void **state)
         pid_t zygote, child;
 
         ASSERT_OK(isolated_create(&sandbox, image, &err));
-        ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+        snapshot = e2e_take(sandbox);
         ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
         child = processes_sandbox(&zygote);
         if (how == 0)
@@ -361,13 +361,13 @@ static void a_restore_asks_nothing_of_the_process(void **state)
                                 &err));
             ASSERT_OUTCOME(KAON_DEADLINE, out);
         }
-        ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        e2e_restore(sandbox, snapshot);
         if (how == 1) { /* it has left, and is found to be stopped later */
             ASSERT_OK(kaon_sandbox_init(
                 sandbox, &out, KAON_CALL_OPTS(.deadline_ns = MILLISECOND),
                 &err));
             ASSERT_OUTCOME(KAON_DEADLINE, out);
-            ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+            e2e_restore(sandbox, snapshot);
         }
         if (how == 2)
             ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));

@@ -3,14 +3,6 @@
 #include "e2e/e2e.h"
 #include "support/isolation.h"
 
-static struct kaon_sandbox_stats stats_of(const struct kaon_sandbox *sandbox)
-{
-    struct kaon_sandbox_stats stats;
-
-    assert_int_equal(kaon_sandbox_stats(sandbox, &stats), KAON_OK);
-    return stats;
-}
-
 static void creating_a_sandbox_runs_nothing_of_the_guest(void **state)
 {
     struct kaon_sandbox *sandbox = e2e_sandbox("init_spins", NULL);
@@ -19,8 +11,8 @@ static void creating_a_sandbox_runs_nothing_of_the_guest(void **state)
     assert_int_equal(kaon_sandbox_state(sandbox), KAON_SANDBOX_READY);
     assert_string_equal(kaon_sandbox_backend(sandbox),
                         isolation_is_process() ? "process" : "kvm");
-    assert_int_equal(stats_of(sandbox).calls, 0);
-    assert_int_equal(stats_of(sandbox).exits, 0);
+    assert_int_equal(e2e_stats(sandbox).calls, 0);
+    assert_int_equal(e2e_stats(sandbox).exits, 0);
     kaon_sandbox_destroy(sandbox);
 }
 
@@ -230,20 +222,20 @@ static void statistics_count_what_happened(void **state)
     struct kaon_outcome out;
 
     (void)state;
-    assert_true(stats_of(sandbox).memory_bytes > 0);
+    assert_true(e2e_stats(sandbox).memory_bytes > 0);
     ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
     ASSERT_RETURNS(2, sandbox, "host_add", KAON_ARGS(kaon_i32(1), kaon_i32(1)));
 
     /* Warm: one exit for a call, one more for each of the host's. */
-    before = stats_of(sandbox);
+    before = e2e_stats(sandbox);
     ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
-    after = stats_of(sandbox);
+    after = e2e_stats(sandbox);
     assert_int_equal(after.calls, before.calls + 1);
     assert_int_equal(after.exits, before.exits + 1);
     assert_int_equal(after.host_calls, before.host_calls);
     before = after;
     ASSERT_RETURNS(5, sandbox, "host_add", KAON_ARGS(kaon_i32(2), kaon_i32(3)));
-    after = stats_of(sandbox);
+    after = e2e_stats(sandbox);
     assert_int_equal(after.calls, before.calls + 1);
     assert_int_equal(after.exits, before.exits + 2);
     assert_int_equal(after.host_calls, before.host_calls + 1);
@@ -261,7 +253,7 @@ static void statistics_count_what_happened(void **state)
                         NULL, &err));
     ASSERT_OUTCOME(KAON_RETURNED, out);
     before = after;
-    after = stats_of(sandbox);
+    after = e2e_stats(sandbox);
     assert_in_range(after.zero_pages - before.zero_pages, 15, 64);
     assert_in_range(after.page_faults - before.page_faults, 1, 16);
     assert_int_equal(after.memory_bytes - before.memory_bytes,

@@ -109,31 +109,16 @@ static struct kaon_domain *make_domain(bool shared)
     return domain;
 }
 
-static uint32_t ask(struct kaon_sandbox *sandbox, const char *function,
-                    struct kaon_value arg)
-{
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, function, &arg, 1, NULL, &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-    return out.value.u32;
-}
-
 static uint32_t peek(struct kaon_sandbox *sandbox, uint64_t address)
 {
-    return ask(sandbox, "read_byte", kaon_u64(address));
+    return (uint32_t)e2e_ask(sandbox, "read_byte",
+                             KAON_ARGS(kaon_u64(address)));
 }
 
 static void poke(struct kaon_sandbox *sandbox, uint64_t address, uint32_t value)
 {
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, "write_byte",
-                        KAON_ARGS(kaon_u64(address), kaon_u32(value)), NULL,
-                        &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
+    e2e_ask(sandbox, "write_byte",
+            KAON_ARGS(kaon_u64(address), kaon_u32(value)));
 }
 
 static void assert_faults(struct kaon_sandbox *sandbox, uint64_t address)
@@ -154,8 +139,10 @@ static void assert_fresh(const struct things *things,
     const unsigned char *buffer = kaon_region_data(things->regions[1]);
     const unsigned char *shared = kaon_region_data(things->regions[2]);
 
-    assert_int_equal(ask(sandbox, "seen_at_start", kaon_u32(0)), 10);
-    assert_int_equal(ask(sandbox, "seen_at_start", kaon_u32(1)), 11);
+    assert_int_equal(e2e_ask(sandbox, "seen_at_start", KAON_ARGS(kaon_u32(0))),
+                     10);
+    assert_int_equal(e2e_ask(sandbox, "seen_at_start", KAON_ARGS(kaon_u32(1))),
+                     11);
     for (int i = 0; i < 3; i++)
         assert_int_equal(peek(sandbox, things->at[i]), 10 + i);
     assert_int_equal(peek(sandbox, things->at[1] + 1), 41);
@@ -231,7 +218,7 @@ static void a_snapshot_has_them_and_more_come_beside_them(void **state)
     begin(&things);
     ASSERT_OK(kaon_sandbox_create(&sandbox, things.image, OPTS(&things), &err));
     assert_fresh(&things, sandbox);
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_sandbox_create_from(
         &made, snapshot,
         KAON_SANDBOX_OPTS(.host_functions = things.functions,
@@ -240,7 +227,7 @@ static void a_snapshot_has_them_and_more_come_beside_them(void **state)
     assert_fresh(&things, made);
     assert_int_equal(peek(made, at), 99);
     /* They are of its state: another takes them away. */
-    ASSERT_OK(kaon_sandbox_restore(made, snapshot, &err));
+    e2e_restore(made, snapshot);
     assert_fresh(&things, made);
     assert_faults(made, at);
     kaon_sandbox_destroy(made);
@@ -254,7 +241,7 @@ static void a_snapshot_has_them_and_more_come_beside_them(void **state)
                               .mappings = &beside, .mapping_count = 1),
             &err));
     ASSERT_CONTAINS(err.text, "overlaps a mapping");
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    e2e_restore(sandbox, snapshot);
     assert_fresh(&things, sandbox);
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(snapshot);
@@ -264,20 +251,11 @@ static void a_snapshot_has_them_and_more_come_beside_them(void **state)
 
 /* ---- Pools ------------------------------------------------------------- */
 
-static struct kaon_sandbox *acquire(struct kaon_pool *pool)
-{
-    struct kaon_sandbox *sandbox = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_pool_acquire(pool, &sandbox, KAON_FOREVER, &err));
-    return sandbox;
-}
-
 /* Whatever its users do to them: some unmap, some fault, so that others are
  * made. */
 static void use(const struct things *things, struct kaon_pool *pool, int turn)
 {
-    struct kaon_sandbox *sandbox = acquire(pool);
+    struct kaon_sandbox *sandbox = e2e_acquire(pool);
     struct kaon_error err = { 0 };
 
     assert_fresh(things, sandbox);
@@ -342,11 +320,11 @@ static void a_pool_of_a_snapshot_has_them_beside_its_own(void **state)
         ASSERT_OK(kaon_sandbox_create(&sandbox, things.image,
                                       OPTS(&things, .domain = domain), &err));
         assert_fresh(&things, sandbox);
-        ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+        snapshot = e2e_take(sandbox);
         kaon_sandbox_destroy(sandbox);
         ASSERT_OK(kaon_pool_create_from(&pool, snapshot, &opts, &err));
         for (int i = 0; i < 12; i++) {
-            sandbox = acquire(pool);
+            sandbox = e2e_acquire(pool);
             assert_int_equal(peek(sandbox, at), 99);
             if (i % 2)
                 ASSERT_OK(kaon_sandbox_unmap(sandbox, at, &err));

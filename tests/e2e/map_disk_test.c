@@ -60,33 +60,14 @@ static void close_regions(const struct regions *regions)
 
 static uint32_t peek(struct kaon_sandbox *sandbox, uint64_t address)
 {
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, "read_byte",
-                        KAON_ARGS(kaon_u64(address)), NULL, &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-    return out.value.u32;
+    return (uint32_t)e2e_ask(sandbox, "read_byte",
+                             KAON_ARGS(kaon_u64(address)));
 }
 
 static void poke(struct kaon_sandbox *sandbox, uint64_t address, uint32_t value)
 {
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, "write_byte",
-                        KAON_ARGS(kaon_u64(address), kaon_u32(value)), NULL,
-                        &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-}
-
-static struct kaon_snapshot *take(struct kaon_sandbox *sandbox)
-{
-    struct kaon_snapshot *snapshot = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
-    return snapshot;
+    e2e_ask(sandbox, "write_byte",
+            KAON_ARGS(kaon_u64(address), kaon_u32(value)));
 }
 
 static struct kaon_sandbox *make_sandbox(struct saved *saved,
@@ -120,7 +101,7 @@ static void save(struct saved *saved)
     sandbox = make_sandbox(saved, &regions);
     poke(sandbox, saved->at[1] + PAGE, 50);
     poke(sandbox, saved->at[2], 60);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_snapshot_save(snapshot, saved->path, NULL, &err));
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(sandbox);
@@ -173,8 +154,8 @@ static void a_saved_guest_goes_on_with_its_mappings(void **state)
     write_file(&saved, 3);
     regions = open_regions(&saved, 4);
     snapshot = open_with(&saved, &regions, NULL);
-    ASSERT_OK(kaon_sandbox_create_from(&a, snapshot, NULL, &err));
-    ASSERT_OK(kaon_sandbox_create_from(&b, snapshot, NULL, &err));
+    a = e2e_create_from(snapshot, NULL);
+    b = e2e_create_from(snapshot, NULL);
     assert_as_saved(&saved, a, 3, 4);
     poke(a, saved.at[1] + PAGE, 51);
     poke(a, saved.at[1], 51);
@@ -183,7 +164,7 @@ static void a_saved_guest_goes_on_with_its_mappings(void **state)
     assert_int_equal(*(unsigned char *)kaon_region_data(regions.list[2].region),
                      61);
     ASSERT_OK(kaon_sandbox_unmap(a, saved.at[0], &err));
-    ASSERT_OK(kaon_sandbox_restore(a, snapshot, &err));
+    e2e_restore(a, snapshot);
     assert_as_saved(&saved, a, 3, 61);
     kaon_sandbox_destroy(a);
     kaon_sandbox_destroy(b);
@@ -218,10 +199,10 @@ static void sandboxes_of_the_image_are_restored_to_it(void **state)
                              &err));
         assert_int_equal(at, saved.at[i]);
     }
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    e2e_restore(sandbox, snapshot);
     assert_as_saved(&saved, sandbox, 1, 4);
     kaon_snapshot_destroy(snapshot);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     for (size_t i = 0; i < 3; i++) {
         assert_true(kaon_snapshot_mapping(snapshot, i, &mapping));
         assert_string_equal(mapping.name, names[i]);
@@ -254,7 +235,7 @@ static void a_pool_is_made_of_it(void **state)
     kaon_snapshot_destroy(snapshot);
     close_regions(&regions);
     for (int i = 0; i < 4; i++) {
-        ASSERT_OK(kaon_pool_acquire(pool, &sandbox, KAON_FOREVER, &err));
+        sandbox = e2e_acquire(pool);
         assert_as_saved(&saved, sandbox, 1, 4);
         poke(sandbox, saved.at[1] + (unsigned)i * PAGE, 9);
         if (i % 2)
@@ -386,13 +367,13 @@ static void what_has_no_name_cannot_be_saved(void **state)
     directory_make(root);
     ASSERT_OK(kaon_region_create(&region, PAGE, &err));
     ASSERT_OK(kaon_sandbox_map(sandbox, &address, region, NULL, &err));
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     ASSERT_REFUSED(KAON_EINVAL, "unmap it before the snapshot is taken",
                    kaon_snapshot_save(snapshot, root, NULL, &err));
     assert_int_equal(directory_count(root), 0);
     kaon_snapshot_destroy(snapshot);
     ASSERT_OK(kaon_sandbox_unmap(sandbox, address, &err));
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
     kaon_snapshot_destroy(snapshot);
     kaon_region_destroy(region);
@@ -420,7 +401,7 @@ static void a_window_is_saved_with_it(void **state)
     ASSERT_OK(kaon_sandbox_map(
         sandbox, &far, region.region,
         KAON_MAP_OPTS(.address = low + 3000 * MIB, .name = "far"), &err));
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     kaon_sandbox_destroy(sandbox);
     ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
     kaon_snapshot_destroy(snapshot);
@@ -431,7 +412,7 @@ static void a_window_is_saved_with_it(void **state)
                    kaon_sandbox_create_from(&sandbox, snapshot,
                                             KAON_SANDBOX_OPTS(.map_bytes = MIB),
                                             &err));
-    ASSERT_OK(kaon_sandbox_create_from(&sandbox, snapshot, NULL, &err));
+    sandbox = e2e_create_from(snapshot, NULL);
     assert_int_equal(peek(sandbox, far), 7);
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(snapshot);

@@ -120,33 +120,23 @@ static void unmap(struct kaon_sandbox *sandbox, uint64_t address)
     ASSERT_OK(kaon_sandbox_unmap(sandbox, address, &err));
 }
 
-static uint64_t ask(struct kaon_sandbox *sandbox, const char *function,
-                    const struct kaon_value *args, size_t count)
-{
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, function, args, count, NULL, &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-    if (out.value.type == KAON_TYPE_U32)
-        return out.value.u32;
-    return out.value.type == KAON_TYPE_VOID ? 0 : out.value.u64;
-}
-
 static uint64_t digest(struct kaon_sandbox *sandbox, uint64_t address,
                        uint64_t size)
 {
-    return ask(sandbox, "digest", KAON_ARGS(kaon_u64(address), kaon_u64(size)));
+    return e2e_ask(sandbox, "digest",
+                   KAON_ARGS(kaon_u64(address), kaon_u64(size)));
 }
 
 static uint32_t peek(struct kaon_sandbox *sandbox, uint64_t address)
 {
-    return (uint32_t)ask(sandbox, "read_byte", KAON_ARGS(kaon_u64(address)));
+    return (uint32_t)e2e_ask(sandbox, "read_byte",
+                             KAON_ARGS(kaon_u64(address)));
 }
 
 static void poke(struct kaon_sandbox *sandbox, uint64_t address, uint32_t value)
 {
-    ask(sandbox, "write_byte", KAON_ARGS(kaon_u64(address), kaon_u32(value)));
+    e2e_ask(sandbox, "write_byte",
+            KAON_ARGS(kaon_u64(address), kaon_u32(value)));
 }
 
 /* The call ends in a page fault right there. */
@@ -201,34 +191,6 @@ static struct kaon_domain *make_domain(void)
         &domain, KAON_DOMAIN_OPTS(.memory_bytes = isolation_memory(64 * MIB)),
         &err));
     return domain;
-}
-
-static struct kaon_snapshot *take(struct kaon_sandbox *sandbox)
-{
-    struct kaon_snapshot *snapshot = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
-    return snapshot;
-}
-
-static void restore(struct kaon_sandbox *sandbox,
-                    struct kaon_snapshot *snapshot)
-{
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
-}
-
-static struct kaon_sandbox *create_from(struct kaon_snapshot *snapshot,
-                                        struct kaon_domain *domain)
-{
-    struct kaon_sandbox *sandbox = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_sandbox_create_from(
-        &sandbox, snapshot, KAON_SANDBOX_OPTS(.domain = domain), &err));
-    return sandbox;
 }
 
 /* ---- What is seen ------------------------------------------------------ */
@@ -298,12 +260,12 @@ static void a_write_to_what_is_read_only_faults_there(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct kaon_sandbox *sandbox = sandbox_in(NULL);
-        struct kaon_snapshot *snapshot = take(sandbox);
+        struct kaon_snapshot *snapshot = e2e_take(sandbox);
         uint64_t at = map(sandbox, regions[i], KAON_MAP_READ);
 
         peek(sandbox, at + PAGE);
         ASSERT_WRITE_FAULTS(sandbox, at + PAGE + 5);
-        restore(sandbox, snapshot);
+        e2e_restore(sandbox, snapshot);
         at = map(sandbox, regions[i], KAON_MAP_READ);
         ASSERT_WRITE_FAULTS(sandbox, at + 3 * PAGE - 1); /* untouched before */
         kaon_snapshot_destroy(snapshot);
@@ -346,8 +308,8 @@ static void copy_on_write_never_changes_the_file(void **state)
     other_at = map(other, region, KAON_MAP_COPY);
     assert_int_equal(digest(sandbox, at, file.size), before);
     kaon_sandbox_stats(sandbox, &was);
-    ask(sandbox, "write_pages",
-        KAON_ARGS(kaon_u64(at + 100 * PAGE), kaon_u32(20), kaon_u32(0xee)));
+    e2e_ask(sandbox, "write_pages",
+            KAON_ARGS(kaon_u64(at + 100 * PAGE), kaon_u32(20), kaon_u32(0xee)));
     kaon_sandbox_stats(sandbox, &is);
     if (!isolation_is_process()) {
         assert_int_equal(is.copied_pages - was.copied_pages, 20);
@@ -406,8 +368,8 @@ static void what_a_guest_writes_to_a_buffer_all_see(void **state)
     uint64_t in_b = map(b, region, KAON_MAP_READ);
 
     (void)state;
-    ask(a, "write_pages",
-        KAON_ARGS(kaon_u64(in_a), kaon_u32(600), kaon_u32(0x77)));
+    e2e_ask(a, "write_pages",
+            KAON_ARGS(kaon_u64(in_a), kaon_u32(600), kaon_u32(0x77)));
     for (uint64_t page = 0; page < 600; page++)
         assert_int_equal(data[page * PAGE], 0x77);
     assert_int_equal(digest(b, in_b, 600 * PAGE), digest_of(data, 600 * PAGE));
@@ -450,7 +412,7 @@ static void a_guest_sees_a_buffer_change_while_it_runs(void **state)
 
     (void)state;
     pthread_create(&thread, NULL, change, &changer);
-    ask(sandbox, "watch", KAON_ARGS(kaon_u64(at)));
+    e2e_ask(sandbox, "watch", KAON_ARGS(kaon_u64(at)));
     __atomic_store_n(&changer.stop, true, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
     kaon_sandbox_destroy(sandbox);
@@ -606,7 +568,8 @@ static void each_vcpu_that_ran_it_forgets_what_is_unmapped(void **state)
     pthread_barrier_wait(&p.turn);
     /* Both are in a call at once, so that each thread has a vCPU. */
     do {
-        ask(p.sandbox, "digest", KAON_ARGS(kaon_u64(0x310000), kaon_u64(64)));
+        e2e_ask(p.sandbox, "digest",
+                KAON_ARGS(kaon_u64(0x310000), kaon_u64(64)));
         kaon_domain_stats(domain, &stats);
     } while (stats.vcpus < 2);
     while (kaon_sandbox_state(p.other) == KAON_SANDBOX_RUNNING) {
@@ -898,7 +861,7 @@ static void a_poisoned_sandbox_is_not_mapped_into(void **state)
 {
     struct kaon_region *region = make_buffer(PAGE);
     struct kaon_sandbox *sandbox = sandbox_in(NULL);
-    struct kaon_snapshot *snapshot = take(sandbox);
+    struct kaon_snapshot *snapshot = e2e_take(sandbox);
     uint64_t at = map(sandbox, region, KAON_MAP_READ);
     struct kaon_error err = { 0 };
 
@@ -907,7 +870,7 @@ static void a_poisoned_sandbox_is_not_mapped_into(void **state)
     assert_refused(sandbox, region, 0, 0, KAON_EPOISONED, "poisoned");
     ASSERT_REFUSED(KAON_EPOISONED, "poisoned",
                    kaon_sandbox_unmap(sandbox, at, &err));
-    restore(sandbox, snapshot);
+    e2e_restore(sandbox, snapshot);
     map(sandbox, region, KAON_MAP_READ);
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(sandbox);
@@ -948,7 +911,7 @@ static void nobody_maps_while_a_call_runs(void **state)
     (void)state;
     intruder.at = map(intruder.sandbox, region, KAON_MAP_READ);
     pthread_create(&thread, NULL, intrude, &intruder);
-    ask(intruder.sandbox, "watch", KAON_ARGS(kaon_u64(intruder.at)));
+    e2e_ask(intruder.sandbox, "watch", KAON_ARGS(kaon_u64(intruder.at)));
     __atomic_store_n(&intruder.changer.stop, true, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
     assert_int_equal(intruder.mapped, KAON_EBUSY);
@@ -968,7 +931,7 @@ static void a_file_that_shrinks_is_the_guests_fault(void **state)
             struct file file = make_file(8 * PAGE);
             struct kaon_region *region = open_region(&file);
             struct kaon_sandbox *sandbox = sandbox_in(NULL);
-            struct kaon_snapshot *snapshot = take(sandbox);
+            struct kaon_snapshot *snapshot = e2e_take(sandbox);
             struct kaon_error err = { 0 };
             struct kaon_outcome out;
             uint64_t at;
@@ -987,7 +950,7 @@ static void a_file_that_shrinks_is_the_guests_fault(void **state)
             ASSERT_OUTCOME(copied ? KAON_RETURNED : KAON_FAULT, out);
             if (!copied) {
                 ASSERT_CONTAINS(out.text, "was a mapped file cut?");
-                restore(sandbox, snapshot);
+                e2e_restore(sandbox, snapshot);
                 at = map_at(sandbox, region, (enum kaon_map_mode)mode, at);
             }
             /* The host looks there for a backtrace. */
@@ -995,13 +958,13 @@ static void a_file_that_shrinks_is_the_guests_fault(void **state)
                                 KAON_ARGS(kaon_u64(at + 4 * PAGE)), NULL,
                                 &err));
             ASSERT_OUTCOME(KAON_FAULT, out);
-            restore(sandbox, snapshot);
+            e2e_restore(sandbox, snapshot);
             at = map_at(sandbox, region, (enum kaon_map_mode)mode, at);
             ASSERT_OK(kaon_call(sandbox, &out, "write_byte",
                                 KAON_ARGS(kaon_u64(at + 5 * PAGE), kaon_u32(1)),
                                 NULL, &err));
             ASSERT_OUTCOME(copied ? KAON_RETURNED : KAON_FAULT, out);
-            restore(sandbox, snapshot);
+            e2e_restore(sandbox, snapshot);
             assert_int_equal(digest(sandbox, 0x310000, 100) != 0, true);
             kaon_snapshot_destroy(snapshot);
             kaon_sandbox_destroy(sandbox);
@@ -1040,13 +1003,13 @@ static void a_restore_makes_the_mappings_those_of_the_snapshot(void **state)
     for (int shared = 0; shared < 2; shared++) {
         struct kaon_domain *domain = shared ? make_domain() : NULL;
         struct kaon_sandbox *sandbox = sandbox_in(domain);
-        struct kaon_snapshot *none = take(sandbox), *two;
+        struct kaon_snapshot *none = e2e_take(sandbox), *two;
         uint64_t copy = map(sandbox, region, KAON_MAP_COPY), other, both;
 
         poke(sandbox, copy + 3 * PAGE, 33);
         poke(sandbox, copy + 4 * PAGE, 44);
         both = map(sandbox, buffer, KAON_MAP_WRITE);
-        two = take(sandbox);
+        two = e2e_take(sandbox);
         for (int round = 0; round < 3; round++) {
             poke(sandbox, copy + 3 * PAGE, 1);
             poke(sandbox, copy + 4 * PAGE + 1, 1);
@@ -1056,8 +1019,8 @@ static void a_restore_makes_the_mappings_those_of_the_snapshot(void **state)
             if (round == 1)
                 unmap(sandbox, copy);
             if (round == 2)
-                restore(sandbox, none);
-            restore(sandbox, two);
+                e2e_restore(sandbox, none);
+            e2e_restore(sandbox, two);
             assert_int_equal(peek(sandbox, copy + 3 * PAGE), 33);
             assert_int_equal(peek(sandbox, copy + 4 * PAGE), 44);
             assert_int_equal(peek(sandbox, copy + 4 * PAGE + 1),
@@ -1065,9 +1028,9 @@ static void a_restore_makes_the_mappings_those_of_the_snapshot(void **state)
             assert_int_equal(peek(sandbox, copy + 5 * PAGE), byte_at(5 * PAGE));
             assert_int_equal(peek(sandbox, both), 50 + (uint32_t)round);
             ASSERT_READ_FAULTS(sandbox, other);
-            restore(sandbox, two);
+            e2e_restore(sandbox, two);
         }
-        restore(sandbox, none);
+        e2e_restore(sandbox, none);
         ASSERT_READ_FAULTS(sandbox, copy);
         kaon_snapshot_destroy(none);
         kaon_snapshot_destroy(two);
@@ -1094,25 +1057,25 @@ static void a_snapshot_with_mappings_fits_other_sandboxes(void **state)
     (void)state;
     poke(origin, at + 7 * PAGE, 77);
     peek(origin, at + 8 * PAGE);
-    snapshot = take(origin);
+    snapshot = e2e_take(origin);
     kaon_snapshot_stats(snapshot, &stats);
     assert_in_range(stats.pages, 1, 16);
     kaon_sandbox_destroy(origin);
     seen = sandbox_of(image, domain, 0);
     map_at(seen, region, KAON_MAP_COPY, at);
     assert_int_equal(peek(seen, at + 7 * PAGE), byte_at(7 * PAGE));
-    restore(seen, snapshot);
+    e2e_restore(seen, snapshot);
     kaon_region_destroy(region); /* the snapshot has it */
     assert_int_equal(peek(seen, at + 7 * PAGE), 77);
     for (int i = 0; i < 4; i++) {
-        made[i] = create_from(snapshot, i < 2 ? domain : NULL);
+        made[i] = e2e_create_from(snapshot, i < 2 ? domain : NULL);
         assert_int_equal(peek(made[i], at + 7 * PAGE), 77);
         assert_int_equal(peek(made[i], at + 8 * PAGE), byte_at(8 * PAGE));
         poke(made[i], at + 8 * PAGE, (uint32_t)(80 + i));
     }
     for (int i = 0; i < 4; i++) {
         assert_int_equal(peek(made[i], at + 8 * PAGE), 80 + i);
-        restore(made[i], snapshot);
+        e2e_restore(made[i], snapshot);
         assert_int_equal(peek(made[i], at + 8 * PAGE), byte_at(8 * PAGE));
         kaon_sandbox_destroy(made[i]);
     }
@@ -1161,7 +1124,7 @@ a_pool_gives_sandboxes_with_the_mappings_of_their_snapshot(void **state)
     *(unsigned char *)kaon_region_data(region) = 9;
     at = map(sandbox, region, KAON_MAP_COPY);
     poke(sandbox, at + PAGE, 8);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     kaon_sandbox_destroy(sandbox);
     ASSERT_OK(kaon_pool_create_from(
         &pool, snapshot,
@@ -1204,7 +1167,7 @@ static void a_window_that_is_too_small_for_a_snapshot_is_refused(void **state)
 
     (void)state;
     map(origin, region, KAON_MAP_READ);
-    snapshot = take(origin);
+    snapshot = e2e_take(origin);
     ASSERT_REFUSED(KAON_EINVAL, "raise map_bytes",
                    kaon_sandbox_restore(small, snapshot, &err));
     ASSERT_REFUSED(KAON_EINVAL, "raise map_bytes",

@@ -40,15 +40,6 @@ static struct kaon_pool *make_pool(bool shared, struct kaon_pool_opts opts)
 #define POOL(shared, ...) \
     make_pool((shared), (struct kaon_pool_opts){ __VA_ARGS__ })
 
-static struct kaon_sandbox *acquire(struct kaon_pool *pool)
-{
-    struct kaon_sandbox *sandbox = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_pool_acquire(pool, &sandbox, KAON_FOREVER, &err));
-    return sandbox;
-}
-
 static void release(struct kaon_pool *pool, struct kaon_sandbox *sandbox)
 {
     assert_int_equal(kaon_pool_release(pool, sandbox), KAON_OK);
@@ -111,7 +102,7 @@ static void each_user_finds_the_guest_as_it_was_initialised(void **state)
             struct kaon_sandbox *sandboxes[3];
 
             for (unsigned j = 0; j < 3; j++)
-                sandboxes[j] = acquire(pool);
+                sandboxes[j] = e2e_acquire(pool);
             for (unsigned j = 0; j < 3; j++)
                 assert_clean(sandboxes[j]);
             for (unsigned j = 0; j < 3; j++)
@@ -130,7 +121,7 @@ static void a_poisoned_one_is_healed_or_replaced(void **state)
         struct kaon_pool *pool = POOL(shared, .max = 1);
 
         for (unsigned i = 0; i < 12; i++) {
-            struct kaon_sandbox *sandbox = acquire(pool);
+            struct kaon_sandbox *sandbox = e2e_acquire(pool);
 
             assert_clean(sandbox);
             if (i % 4 == 0)
@@ -157,12 +148,12 @@ static void a_stop_does_not_hit_the_next_user(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 50; i++) {
-        struct kaon_sandbox *sandbox = acquire(pool);
+        struct kaon_sandbox *sandbox = e2e_acquire(pool);
 
         call(sandbox, KAON_RETURNED, SECOND * 1000, "count", KAON_NO_ARGS);
         ASSERT_OK(kaon_sandbox_interrupt(sandbox, &err));
         release(pool, sandbox);
-        sandbox = acquire(pool);
+        sandbox = e2e_acquire(pool);
         assert_clean(sandbox);
         release(pool, sandbox);
         AWAIT(pool, s.ready == 1);
@@ -177,13 +168,13 @@ static void one_that_grew_is_replaced(void **state)
     (void)state;
     for (int shared = 0; shared < 2; shared++) {
         struct kaon_pool *pool = POOL(shared, .max = 1);
-        struct kaon_sandbox *sandbox = acquire(pool);
+        struct kaon_sandbox *sandbox = e2e_acquire(pool);
         struct kaon_sandbox_stats stats;
 
         call(sandbox, KAON_RETURNED, 0, "exhaust_heap",
              KAON_ARGS(kaon_u32(4096)));
         release(pool, sandbox);
-        sandbox = acquire(pool);
+        sandbox = e2e_acquire(pool);
         assert_clean(sandbox);
         assert_int_equal(stats_of(pool).replaced, 1);
         assert_int_equal(stats_of(pool).created, 2);
@@ -201,19 +192,18 @@ a_snapshot_taken_and_restored_meanwhile_is_of_no_matter(void **state)
     (void)state;
     for (int shared = 0; shared < 2; shared++) {
         struct kaon_pool *pool = POOL(shared, .max = 2);
-        struct kaon_sandbox *a = acquire(pool), *b = acquire(pool);
+        struct kaon_sandbox *a = e2e_acquire(pool), *b = e2e_acquire(pool);
         struct kaon_snapshot *snapshot;
-        struct kaon_error err = { 0 };
 
         call(a, KAON_RETURNED, 0, "count", KAON_NO_ARGS);
-        ASSERT_OK(kaon_snapshot_take(&snapshot, a, &err));
-        ASSERT_OK(kaon_sandbox_restore(b, snapshot, &err));
+        snapshot = e2e_take(a);
+        e2e_restore(b, snapshot);
         ASSERT_RETURNS(2, b, "count", KAON_NO_ARGS);
         release(pool, a);
         release(pool, b);
         kaon_snapshot_destroy(snapshot);
-        a = acquire(pool);
-        b = acquire(pool);
+        a = e2e_acquire(pool);
+        b = e2e_acquire(pool);
         assert_clean(a);
         assert_clean(b);
         release(pool, a);
@@ -241,7 +231,7 @@ static void mappings_are_gone_for_the_next_user(void **state)
                            .sandbox = KAON_SANDBOX_OPTS(.domain = domain)),
             &err));
         for (unsigned i = 0; i < 6; i++) {
-            struct kaon_sandbox *sandbox = acquire(pool);
+            struct kaon_sandbox *sandbox = e2e_acquire(pool);
             uint64_t address = 0;
 
             ASSERT_OK(kaon_sandbox_map(
@@ -251,7 +241,7 @@ static void mappings_are_gone_for_the_next_user(void **state)
             call(sandbox, KAON_RETURNED, 0, "write_byte",
                  KAON_ARGS(kaon_u64(address), kaon_u32(0x5e)));
             release(pool, sandbox);
-            sandbox = acquire(pool);
+            sandbox = e2e_acquire(pool);
             call(sandbox, KAON_FAULT, 0, "read_byte",
                  KAON_ARGS(kaon_u64(address)));
             release(pool, sandbox);
@@ -272,7 +262,7 @@ static void the_first_call_of_a_resident_one_is_clean(void **state)
         struct kaon_pool *pool = POOL(shared, .max = 3, .resident = 2);
 
         for (unsigned i = 0; i < 30; i++) {
-            struct kaon_sandbox *sandbox = acquire(pool);
+            struct kaon_sandbox *sandbox = e2e_acquire(pool);
 
             assert_clean(sandbox);
             if (i % 5 == 1)
@@ -295,8 +285,8 @@ static void what_a_user_makes_resident_or_not_is_undone(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 4; i++) {
-        a = acquire(pool);
-        b = acquire(pool);
+        a = e2e_acquire(pool);
+        b = e2e_acquire(pool);
         /* Neither is where there is no CPU for that. */
         assert_false(kaon_sandbox_is_resident(a) &&
                      kaon_sandbox_is_resident(b));
@@ -319,7 +309,8 @@ static void what_a_user_makes_resident_or_not_is_undone(void **state)
 static void all_in_use_is_busy_and_says_so(void **state)
 {
     struct kaon_pool *pool = POOL(true, .min = 2, .max = 2);
-    struct kaon_sandbox *a = acquire(pool), *b = acquire(pool), *c = NULL;
+    struct kaon_sandbox *a = e2e_acquire(pool), *b = e2e_acquire(pool),
+                        *c = NULL;
     struct kaon_error err = { 0 };
     uint64_t start = e2e_now();
 
@@ -332,7 +323,7 @@ static void all_in_use_is_busy_and_says_so(void **state)
     assert_null(c);
     assert_int_equal(stats_of(pool).refused, 2);
     release(pool, b);
-    b = acquire(pool);
+    b = e2e_acquire(pool);
     release(pool, a);
     release(pool, b);
     kaon_pool_destroy(pool);
@@ -358,7 +349,7 @@ static void who_waits_gets_what_is_released(void **state)
     (void)state;
     for (int poisoned = 0; poisoned < 2; poisoned++) {
         struct kaon_pool *pool = POOL(true, .min = 2, .max = 2);
-        struct kaon_sandbox *mine[2] = { acquire(pool), acquire(pool) };
+        struct kaon_sandbox *mine[2] = { e2e_acquire(pool), e2e_acquire(pool) };
         struct waiter waiters[2];
         pthread_t threads[2];
 
@@ -391,11 +382,11 @@ static void min_are_ready_beside_those_in_use(void **state)
     (void)state;
     assert_int_equal(stats_of(pool).ready, 2);
     for (unsigned i = 0; i < 3; i++) {
-        sandboxes[i] = acquire(pool);
+        sandboxes[i] = e2e_acquire(pool);
         AWAIT(pool, s.ready == 2);
     }
-    sandboxes[3] = acquire(pool);
-    sandboxes[4] = acquire(pool);
+    sandboxes[3] = e2e_acquire(pool);
+    sandboxes[4] = e2e_acquire(pool);
     assert_int_equal(stats_of(pool).sandboxes, 5);
     assert_int_equal(stats_of(pool).in_use, 5);
     for (unsigned i = 0; i < 5; i++)
@@ -411,12 +402,12 @@ static void what_nobody_needs_is_ended(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 8; i++)
-        sandboxes[i] = acquire(pool);
+        sandboxes[i] = e2e_acquire(pool);
     assert_int_equal(stats_of(pool).sandboxes, 8);
     for (unsigned i = 0; i < 8; i++)
         release(pool, sandboxes[i]);
     AWAIT(pool, s.sandboxes == 2 && s.ready == 2);
-    sandboxes[0] = acquire(pool);
+    sandboxes[0] = e2e_acquire(pool);
     assert_clean(sandboxes[0]);
     release(pool, sandboxes[0]);
     kaon_pool_destroy(pool);
@@ -426,9 +417,8 @@ static struct kaon_snapshot *snapshot_of(const char *guest)
 {
     struct kaon_sandbox *sandbox = e2e_sandbox(guest, NULL);
     struct kaon_snapshot *snapshot = NULL;
-    struct kaon_error err = { 0 };
 
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    snapshot = e2e_take(sandbox);
     kaon_sandbox_destroy(sandbox);
     return snapshot;
 }
@@ -471,7 +461,7 @@ static void a_pool_too_large_says_how_many_it_has(void **state)
                    kaon_pool_acquire(pool, &one, MILLISECOND, &err));
     /* One that comes back is as good as ever. */
     release(pool, sandboxes[--count]);
-    sandboxes[count++] = acquire(pool);
+    sandboxes[count++] = e2e_acquire(pool);
     while (count)
         release(pool, sandboxes[--count]);
     kaon_pool_destroy(pool);
@@ -581,7 +571,7 @@ static void a_release_that_cannot_be_is_refused(void **state)
     kaon_host_functions_destroy(set);
     kaon_image_destroy(image);
 
-    waiter.sandbox = acquire(waiter.pool);
+    waiter.sandbox = e2e_acquire(waiter.pool);
     ASSERT_RETURNS(1, waiter.sandbox, "here", KAON_NO_ARGS);
     assert_int_equal(waiter.status, KAON_EBUSY);
     assert_int_equal(kaon_pool_release(other, waiter.sandbox), KAON_EINVAL);
@@ -602,7 +592,7 @@ static void to_destroy_one_is_to_release_it(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        struct kaon_sandbox *sandbox = acquire(pool);
+        struct kaon_sandbox *sandbox = e2e_acquire(pool);
 
         assert_clean(sandbox);
         kaon_sandbox_destroy(sandbox);
@@ -616,7 +606,7 @@ static void what_is_in_use_outlives_its_pool(void **state)
     (void)state;
     for (int shared = 0; shared < 2; shared++) {
         struct kaon_pool *pool = POOL(shared, .min = 3, .max = 4);
-        struct kaon_sandbox *a = acquire(pool), *b = acquire(pool);
+        struct kaon_sandbox *a = e2e_acquire(pool), *b = e2e_acquire(pool);
 
         kaon_pool_destroy(pool);
         assert_clean(a);
@@ -648,7 +638,7 @@ static void a_child_is_told_that_it_has_no_pool(void **state)
 
     (void)state;
     e2e_in_child(use_in_child, pool, 10);
-    sandbox = acquire(pool);
+    sandbox = e2e_acquire(pool);
     assert_clean(sandbox);
     release(pool, sandbox);
     kaon_pool_destroy(pool);

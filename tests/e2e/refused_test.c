@@ -2,14 +2,6 @@
 /* Calls that are wrong are refused before the guest is entered. */
 #include "e2e/e2e.h"
 
-static uint64_t calls_of(const struct kaon_sandbox *sandbox)
-{
-    struct kaon_sandbox_stats stats;
-
-    assert_int_equal(kaon_sandbox_stats(sandbox, &stats), KAON_OK);
-    return stats.calls;
-}
-
 static void an_unknown_name_is_refused_with_the_nearest(void **state)
 {
     struct kaon_sandbox *sandbox = e2e_sandbox("echo", NULL);
@@ -27,7 +19,7 @@ static void an_unknown_name_is_refused_with_the_nearest(void **state)
                    kaon_call(sandbox, &out, "quite_different",
                              KAON_ARGS(kaon_i32(1)), NULL, &err));
     assert_null(strstr(err.text, "did you mean"));
-    assert_int_equal(calls_of(sandbox), 1);
+    assert_int_equal(e2e_stats(sandbox).calls, 1);
     assert_int_equal(kaon_sandbox_state(sandbox), KAON_SANDBOX_READY);
     ASSERT_RETURNS(5, sandbox, "add", KAON_ARGS(kaon_i32(2), kaon_i32(3)));
     kaon_sandbox_destroy(sandbox);
@@ -62,7 +54,7 @@ static void an_absurdly_long_name_is_refused(void **state)
         ASSERT_REFUSED(
             KAON_ENOFUNC, NULL,
             kaon_call(sandbox, &out, name, KAON_NO_ARGS, NULL, &err));
-        assert_int_equal(calls_of(sandbox), 0);
+        assert_int_equal(e2e_stats(sandbox).calls, 0);
         kaon_sandbox_destroy(sandbox);
     }
 }
@@ -89,7 +81,7 @@ static void wrong_types_are_refused_with_both_types(void **state)
         ASSERT_CONTAINS(err.text, "add");
         ASSERT_CONTAINS(err.text, "i32");
     }
-    assert_int_equal(calls_of(sandbox), 0);
+    assert_int_equal(e2e_stats(sandbox).calls, 0);
     ASSERT_RETURNS(5, sandbox, "add", KAON_ARGS(kaon_i32(2), kaon_i32(3)));
     kaon_sandbox_destroy(sandbox);
 }
@@ -118,7 +110,7 @@ static void a_type_that_does_not_exist_is_refused(void **state)
         assert_int_not_equal(
             kaon_call(sandboxes[i], &out, functions[i], &value, 1, NULL, &err),
             KAON_OK);
-        assert_int_equal(calls_of(sandboxes[i]), 0);
+        assert_int_equal(e2e_stats(sandboxes[i]).calls, 0);
         kaon_sandbox_destroy(sandboxes[i]);
     }
 }
@@ -146,7 +138,7 @@ static void a_wrong_count_is_refused_with_both_counts(void **state)
     }
     ASSERT_REFUSED(KAON_EARGS, NULL,
                    kaon_call(sandbox, &out, "add", args, SIZE_MAX, NULL, &err));
-    assert_int_equal(calls_of(sandbox), 0);
+    assert_int_equal(e2e_stats(sandbox).calls, 0);
     ASSERT_RETURNS(2, sandbox, "add", args, 2);
     kaon_sandbox_destroy(sandbox);
 }
@@ -161,7 +153,7 @@ static void a_string_with_a_nul_inside_is_refused(void **state)
     ASSERT_REFUSED(KAON_EARGS, "bytes",
                    kaon_call(sandbox, &out, "echo_string",
                              KAON_ARGS(kaon_string_n("a\0b", 3)), NULL, &err));
-    assert_int_equal(calls_of(sandbox), 0);
+    assert_int_equal(e2e_stats(sandbox).calls, 0);
     kaon_sandbox_destroy(sandbox);
 }
 

@@ -103,14 +103,6 @@ static struct kaon_sandbox *make_resident(struct kaon_domain *domain,
     return sandbox;
 }
 
-static uint64_t exits_of(const struct kaon_sandbox *sandbox)
-{
-    struct kaon_sandbox_stats stats;
-
-    assert_int_equal(kaon_sandbox_stats(sandbox, &stats), KAON_OK);
-    return stats.exits;
-}
-
 static uint64_t number(struct kaon_sandbox *sandbox, const char *function)
 {
     struct kaon_error err = { 0 };
@@ -142,11 +134,11 @@ static void a_warm_call_makes_no_exit(void **state)
 
     (void)state;
     ASSERT_RETURNS(3, sandbox, "add", KAON_ARGS(kaon_i32(1), kaon_i32(2)));
-    before = exits_of(sandbox);
+    before = e2e_stats(sandbox).exits;
     for (int i = 0; i < 1000; i++)
         ASSERT_RETURNS(i + 2, sandbox, "add",
                        KAON_ARGS(kaon_i32(i), kaon_i32(2)));
-    assert_int_equal(exits_of(sandbox), before);
+    assert_int_equal(e2e_stats(sandbox).exits, before);
     kaon_sandbox_destroy(sandbox);
 }
 
@@ -161,7 +153,7 @@ static void a_host_call_makes_none_either(void **state)
     ASSERT_RETURNS(3, sandbox, "host_add", KAON_ARGS(kaon_i32(1), kaon_i32(2)));
     ASSERT_OK(kaon_call(sandbox, &out, "host_echo",
                         KAON_ARGS(kaon_string("warm")), NULL, &err));
-    before = exits_of(sandbox);
+    before = e2e_stats(sandbox).exits;
     for (int i = 0; i < 1000; i++) {
         ASSERT_RETURNS(i + 2, sandbox, "host_add",
                        KAON_ARGS(kaon_i32(i), kaon_i32(2)));
@@ -171,7 +163,7 @@ static void a_host_call_makes_none_either(void **state)
         ASSERT_OUTCOME(KAON_RETURNED, out);
         assert_string_equal(out.value.span.data, "there and back");
     }
-    assert_int_equal(exits_of(sandbox), before);
+    assert_int_equal(e2e_stats(sandbox).exits, before);
     kaon_sandbox_destroy(sandbox);
 }
 
@@ -180,10 +172,10 @@ static void a_host_call_makes_none_either(void **state)
 static void a_guest_that_left_is_woken(void **state)
 {
     struct kaon_sandbox *sandbox = make_resident(NULL, 1000);
-    uint64_t start = exits_of(sandbox);
+    uint64_t start = e2e_stats(sandbox).exits;
 
     (void)state;
-    for (int32_t i = 1; exits_of(sandbox) < start + 10; i++) {
+    for (int32_t i = 1; e2e_stats(sandbox).exits < start + 10; i++) {
         e2e_sleep(MILLISECOND);
         ASSERT_RETURNS(i, sandbox, "count", KAON_NO_ARGS);
     }
@@ -216,14 +208,14 @@ static void sleep_a_little(void *user)
 static void a_guest_leaves_during_a_long_host_function(void **state)
 {
     struct kaon_sandbox *sandbox = make_resident(NULL, 1000);
-    uint64_t before = exits_of(sandbox);
+    uint64_t before = e2e_stats(sandbox).exits;
 
     (void)state;
     on_add = sleep_a_little;
     for (int i = 0; i < 20; i++)
         ASSERT_RETURNS(i + 2, sandbox, "host_add",
                        KAON_ARGS(kaon_i32(i), kaon_i32(2)));
-    assert_true(exits_of(sandbox) > before);
+    assert_true(e2e_stats(sandbox).exits > before);
     kaon_sandbox_destroy(sandbox);
 }
 
@@ -312,9 +304,8 @@ static void new_memory_comes_as_it_is_touched(void **state)
 static void assert_restored(struct kaon_sandbox *sandbox,
                             struct kaon_snapshot *snapshot, int32_t calls)
 {
-    struct kaon_error err = { 0 };
 
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    e2e_restore(sandbox, snapshot);
     assert_true(kaon_sandbox_is_resident(sandbox));
     assert_int_equal(number(sandbox, "base_of_fs"), 0x1234);
     ASSERT_RETURNS(calls + 1, sandbox, "count", KAON_NO_ARGS);
@@ -333,7 +324,7 @@ static void state_is_kept_and_put_back_in_between(void **state)
     ASSERT_OK(kaon_call(sandbox, &out, "bases_set",
                         KAON_ARGS(kaon_u64(0x1234), kaon_u64(0)), NULL, &err));
     ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_call(sandbox, &out, "bases_set",
                         KAON_ARGS(kaon_u64(0x5678), kaon_u64(0)), NULL, &err));
     for (unsigned i = 0; i < 20; i++)
@@ -343,10 +334,10 @@ static void state_is_kept_and_put_back_in_between(void **state)
     assert_ends(sandbox, "spin", KAON_DEADLINE,
                 20 * MILLISECOND * harness_slowness());
     assert_restored(sandbox, snapshot, 1);
-    before = exits_of(sandbox);
+    before = e2e_stats(sandbox).exits;
     for (int32_t i = 3; i < 100; i++)
         ASSERT_RETURNS(i, sandbox, "count", KAON_NO_ARGS);
-    assert_int_equal(exits_of(sandbox), before);
+    assert_int_equal(e2e_stats(sandbox).exits, before);
     kaon_sandbox_destroy(sandbox);
 
     /* What was kept of a resident guest goes on as any other's. */

@@ -11,26 +11,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static uint64_t ask(struct kaon_sandbox *sandbox, const char *function,
-                    const struct kaon_value *args, size_t count)
-{
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, function, args, count, NULL, &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-    return out.value.type == KAON_TYPE_VOID ? 0 : out.value.u64;
-}
-
-static struct kaon_snapshot *take(struct kaon_sandbox *sandbox)
-{
-    struct kaon_snapshot *snapshot = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
-    return snapshot;
-}
-
 static struct kaon_domain *make_domain(uint32_t vcpus)
 {
     struct kaon_domain *domain;
@@ -117,9 +97,10 @@ static void a_hundred_threads_restore_and_call_their_own(void **state)
     struct kaon_snapshot *snapshot;
 
     (void)state;
-    ask(origin, "poke_many",
-        KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1), kaon_u64(BASE)));
-    snapshot = take(origin);
+    e2e_ask(origin, "poke_many",
+            KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1),
+                      kaon_u64(BASE)));
+    snapshot = e2e_take(origin);
     for (unsigned i = 0; i < THREADS; i++) {
         workers[i] = (struct worker){ .domain = domain,
                                       .snapshot = snapshot,
@@ -183,10 +164,10 @@ static void a_call_runs_in_one_state_whoever_restores_beside_it(void **state)
         &sandbox, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
     ASSERT_OK(kaon_sandbox_create(
         &neighbour, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
-    restorer.snapshots[0] = take(neighbour);
-    ask(neighbour, "step_all", KAON_NO_ARGS);
-    ask(neighbour, "step_all", KAON_NO_ARGS);
-    restorer.snapshots[1] = take(neighbour);
+    restorer.snapshots[0] = e2e_take(neighbour);
+    e2e_ask(neighbour, "step_all", KAON_NO_ARGS);
+    e2e_ask(neighbour, "step_all", KAON_NO_ARGS);
+    restorer.snapshots[1] = e2e_take(neighbour);
     restorer.sandbox = sandbox;
     assert_int_equal(pthread_create(&thread, NULL, restore_in_turn, &restorer),
                      0);
@@ -201,7 +182,7 @@ static void a_call_runs_in_one_state_whoever_restores_beside_it(void **state)
         if (status == KAON_OK)
             ASSERT_OUTCOME(KAON_RETURNED, out);
         calls += status == KAON_OK;
-        assert_int_equal(ask(neighbour, "step_all", KAON_NO_ARGS), 10 + i);
+        assert_int_equal(e2e_ask(neighbour, "step_all", KAON_NO_ARGS), 10 + i);
     }
     atomic_store(&restorer.stop, true);
     pthread_join(thread, NULL);
@@ -231,20 +212,19 @@ static void a_resident_sandbox_is_put_back(void **state)
             &sandbox, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
         ASSERT_OK(kaon_sandbox_create(
             &other, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
-        snapshots[0] = take(other);
-        ask(other, "step_all", KAON_NO_ARGS);
-        snapshots[1] = take(other);
+        snapshots[0] = e2e_take(other);
+        e2e_ask(other, "step_all", KAON_NO_ARGS);
+        snapshots[1] = e2e_take(other);
         ASSERT_OK(kaon_sandbox_start_resident(sandbox, NULL, &err));
         for (unsigned i = 0; i < 20; i++) {
-            ASSERT_OK(
-                kaon_sandbox_restore(sandbox, snapshots[i / 2 % 2], &err));
-            assert_int_equal(ask(sandbox, "read_all", KAON_NO_ARGS),
+            e2e_restore(sandbox, snapshots[i / 2 % 2]);
+            assert_int_equal(e2e_ask(sandbox, "read_all", KAON_NO_ARGS),
                              7 + i / 2 % 2);
             if (i > 10)
-                assert_int_equal(ask(sandbox, "step_all", KAON_NO_ARGS),
+                assert_int_equal(e2e_ask(sandbox, "step_all", KAON_NO_ARGS),
                                  8 + i / 2 % 2);
         }
-        assert_int_equal(ask(other, "step_all", KAON_NO_ARGS), 9);
+        assert_int_equal(e2e_ask(other, "step_all", KAON_NO_ARGS), 9);
         kaon_snapshot_destroy(snapshots[0]);
         kaon_snapshot_destroy(snapshots[1]);
         kaon_sandbox_destroy(sandbox);
@@ -276,7 +256,7 @@ static void a_sandbox_that_runs_is_busy_and_ready_once_stopped(void **state)
 
     (void)state;
     ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(pthread_create(&thread, NULL, spin, sandbox), 0);
         while (kaon_sandbox_state(sandbox) != KAON_SANDBOX_RUNNING)
@@ -288,7 +268,7 @@ static void a_sandbox_that_runs_is_busy_and_ready_once_stopped(void **state)
         ASSERT_OK(kaon_sandbox_interrupt(sandbox, &err));
         pthread_join(thread, &failed);
         assert_null(failed);
-        ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        e2e_restore(sandbox, snapshot);
         ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
     }
     kaon_snapshot_destroy(snapshot);
@@ -312,11 +292,10 @@ static void an_interrupt_during_a_restore_stops_no_later_call(void **state)
 {
     struct kaon_sandbox *sandbox = e2e_basics();
     struct kaon_snapshot *snapshot;
-    struct kaon_error err = { 0 };
 
     (void)state;
     ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     for (int i = 0; i < 10; i++) {
         struct restorer restorer = { .sandbox = sandbox };
         pthread_t thread;
@@ -324,7 +303,7 @@ static void an_interrupt_during_a_restore_stops_no_later_call(void **state)
         assert_int_equal(
             pthread_create(&thread, NULL, interrupt_often, &restorer), 0);
         for (int k = 0; k < 200; k++)
-            ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+            e2e_restore(sandbox, snapshot);
         atomic_store(&restorer.stop, true);
         pthread_join(thread, NULL);
         assert_int_equal(restorer.failures, 0);
@@ -347,7 +326,7 @@ static void a_sandbox_whose_process_was_killed_goes_on(void **state)
         harness_skip("there is no process");
     sandbox = e2e_basics();
     ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     for (int i = 0; i < 3; i++) {
         assert_true(processes_kill(processes_sandbox(&zygote)));
         if (i != 1) { /* else it was not noticed before */
@@ -355,7 +334,7 @@ static void a_sandbox_whose_process_was_killed_goes_on(void **state)
                                 &err));
             assert_true(out.kind >= KAON_ABORT || out.value.i32 == 2);
         }
-        ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        e2e_restore(sandbox, snapshot);
         ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
         ASSERT_RETURNS(3, sandbox, "count", KAON_NO_ARGS);
     }

@@ -10,44 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static uint64_t ask(struct kaon_sandbox *sandbox, const char *function,
-                    const struct kaon_value *args, size_t count)
-{
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, function, args, count, NULL, &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-    return out.value.type == KAON_TYPE_VOID ? 0 : out.value.u64;
-}
-
 static void write_page(struct kaon_sandbox *sandbox, uint32_t page,
                        uint64_t value)
 {
-    ask(sandbox, "write_page", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
+    e2e_ask(sandbox, "write_page", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
 }
 
 static uint64_t read_page(struct kaon_sandbox *sandbox, uint32_t page)
 {
-    return ask(sandbox, "read_page", KAON_ARGS(kaon_u32(page)));
-}
-
-static struct kaon_snapshot *take(struct kaon_sandbox *sandbox)
-{
-    struct kaon_snapshot *snapshot = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
-    return snapshot;
-}
-
-static struct kaon_sandbox *create_from(struct kaon_snapshot *snapshot)
-{
-    struct kaon_sandbox *sandbox = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_sandbox_create_from(&sandbox, snapshot, NULL, &err));
-    return sandbox;
+    return e2e_ask(sandbox, "read_page", KAON_ARGS(kaon_u32(page)));
 }
 
 static struct kaon_snapshot *open_it(const char *path,
@@ -75,7 +46,7 @@ static void save(struct saved *saved)
     snprintf(saved->path, sizeof saved->path, "%s/layout", saved->root);
     for (uint32_t page = 0; page < 40; page++)
         write_page(sandbox, page, 100 + page);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_snapshot_save(snapshot, saved->path, NULL, &err));
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(sandbox);
@@ -92,7 +63,6 @@ static void assert_as_saved(struct kaon_sandbox *sandbox)
 static void a_saved_snapshot_goes_on(void **state)
 {
     struct kaon_sandbox *first, *second;
-    struct kaon_error err = { 0 };
     struct kaon_snapshot *opened;
     struct saved saved;
 
@@ -101,14 +71,14 @@ static void a_saved_snapshot_goes_on(void **state)
     opened = open_it(saved.path, NULL);
     assert_string_equal(kaon_image_name(kaon_snapshot_image(opened)),
                         "memory.elf");
-    first = create_from(opened);
-    second = create_from(opened);
+    first = e2e_create_from(opened, NULL);
+    second = e2e_create_from(opened, NULL);
     assert_as_saved(first);
     for (int i = 0; i < 3; i++) {
         for (uint32_t page = 0; page < 60; page += 3)
             write_page(first, page, 1);
         assert_as_saved(second);
-        ASSERT_OK(kaon_sandbox_restore(first, opened, &err));
+        e2e_restore(first, opened);
         assert_as_saved(first);
     }
     kaon_sandbox_destroy(first);
@@ -171,7 +141,7 @@ static void sandboxes_of_the_image_can_be_restored(void **state)
                                       KAON_OPEN_OPTS(.image = other), &err));
     assert_int_equal(read_page(sandbox, 50), 1);
     opened = open_it(saved.path, KAON_OPEN_OPTS(.image = image));
-    ASSERT_OK(kaon_sandbox_restore(sandbox, opened, &err));
+    e2e_restore(sandbox, opened);
     assert_as_saved(sandbox);
     kaon_snapshot_destroy(opened);
     kaon_sandbox_destroy(sandbox);
@@ -191,7 +161,7 @@ static void host_functions_are_asked_for_by_name(void **state)
     (void)state;
     directory_make(root);
     ASSERT_RETURNS(1, origin, "count", KAON_NO_ARGS);
-    snapshot = take(origin);
+    snapshot = e2e_take(origin);
     ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(origin);
@@ -220,7 +190,7 @@ static void the_write_set_is_saved_with_it(void **state)
     (void)state;
     save(&saved);
     opened = open_it(saved.path, NULL);
-    sandbox = create_from(opened);
+    sandbox = e2e_create_from(opened, NULL);
     for (uint32_t page = 0; page < 16; page++)
         write_page(sandbox, page, 1);
     kaon_sandbox_destroy(sandbox);
@@ -231,7 +201,7 @@ static void the_write_set_is_saved_with_it(void **state)
     assert_int_equal(kaon_snapshot_stats(opened, &stats), KAON_OK);
     if (!isolation_is_process())
         assert_true(stats.write_set >= 16);
-    sandbox = create_from(opened);
+    sandbox = e2e_create_from(opened, NULL);
     for (uint32_t page = 0; page < 16; page++)
         write_page(sandbox, page, 2);
     assert_int_equal(kaon_sandbox_stats(sandbox, &did), KAON_OK);
@@ -254,17 +224,17 @@ static void a_small_snapshot_costs_no_exit(void **state)
     (void)state;
     directory_make(root);
     ASSERT_OK(kaon_sandbox_init(sandbox, &out, NULL, &err));
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(sandbox);
     snapshot = open_it(root, NULL);
-    sandbox = create_from(snapshot);
+    sandbox = e2e_create_from(snapshot, NULL);
     ASSERT_RETURNS(7, sandbox, "add", KAON_ARGS(kaon_i32(3), kaon_i32(4)));
     assert_int_equal(kaon_sandbox_stats(sandbox, &did), KAON_OK);
     assert_int_equal(did.exits, 1);
     assert_int_equal(did.page_faults, 0);
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+    e2e_restore(sandbox, snapshot);
     ASSERT_RETURNS(7, sandbox, "add", KAON_ARGS(kaon_i32(3), kaon_i32(4)));
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(snapshot);
@@ -296,9 +266,9 @@ static void a_layered_snapshot_shares_its_pages_on_disk(void **state)
     directory_each(saved.path, add_size, NULL);
     before = size_of_blobs;
     opened = open_it(saved.path, NULL);
-    sandbox = create_from(opened);
+    sandbox = e2e_create_from(opened, NULL);
     write_page(sandbox, 5, 1);
-    second = take(sandbox);
+    second = e2e_take(sandbox);
     ASSERT_OK(kaon_snapshot_save(second, saved.path,
                                  KAON_SAVE_OPTS(.name = "second"), &err));
     size_of_blobs = 0;
@@ -309,13 +279,13 @@ static void a_layered_snapshot_shares_its_pages_on_disk(void **state)
     kaon_snapshot_destroy(opened);
 
     second = open_it(saved.path, KAON_OPEN_OPTS(.name = "second"));
-    sandbox = create_from(second);
+    sandbox = e2e_create_from(second, NULL);
     for (uint32_t page = 0; page < 40; page++)
         assert_int_equal(read_page(sandbox, page), page == 5 ? 1 : 100 + page);
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(second);
     opened = open_it(saved.path, KAON_OPEN_OPTS(.name = "latest"));
-    sandbox = create_from(opened);
+    sandbox = e2e_create_from(opened, NULL);
     assert_as_saved(sandbox);
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(opened);
@@ -353,23 +323,22 @@ static void files_that_shrink_while_open_harm_no_host(void **state)
 {
     struct kaon_sandbox *early, *late;
     struct kaon_snapshot *opened, *taken;
-    struct kaon_error err = { 0 };
     struct saved saved;
 
     (void)state;
     save(&saved);
     opened = open_it(saved.path, NULL);
-    early = create_from(opened);
+    early = e2e_create_from(opened, NULL);
     assert_int_equal(read_page(early, 3), 103);
     write_page(early, 4, 1);
     directory_each(saved.path, shrink, NULL);
     use(early);
-    ASSERT_OK(kaon_sandbox_restore(early, opened, &err));
+    e2e_restore(early, opened);
     use(early);
-    late = create_from(opened);
+    late = e2e_create_from(opened, NULL);
     use(late);
-    ASSERT_OK(kaon_sandbox_restore(late, opened, &err));
-    taken = take(late);
+    e2e_restore(late, opened);
+    taken = e2e_take(late);
     kaon_snapshot_destroy(taken);
     kaon_sandbox_destroy(early);
     kaon_sandbox_destroy(late);
@@ -398,16 +367,15 @@ static void files_that_change_while_open_harm_no_host(void **state)
 {
     struct kaon_snapshot *opened;
     struct kaon_sandbox *sandbox;
-    struct kaon_error err = { 0 };
     struct saved saved;
 
     (void)state;
     save(&saved);
     opened = open_it(saved.path, NULL);
     directory_each(saved.path, scramble, NULL);
-    sandbox = create_from(opened);
+    sandbox = e2e_create_from(opened, NULL);
     use(sandbox);
-    ASSERT_OK(kaon_sandbox_restore(sandbox, opened, &err));
+    e2e_restore(sandbox, opened);
     use(sandbox);
     kaon_sandbox_destroy(sandbox);
     kaon_snapshot_destroy(opened);
@@ -444,7 +412,7 @@ static void scrambled_pages_are_a_hostile_guest(void **state)
 
         save(&saved);
         opened = open_it(saved.path, NULL);
-        sandbox = create_from(opened);
+        sandbox = e2e_create_from(opened, NULL);
         directory_each(saved.path, scramble, NULL);
         if (!kaon_sandbox_restore(sandbox, opened, &err))
             runs++;

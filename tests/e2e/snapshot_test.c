@@ -6,48 +6,12 @@
 
 #define SECRET UINT64_C(0x5ec2e75ec2e75ec2)
 
-static struct kaon_sandbox_stats stats_of(const struct kaon_sandbox *sandbox)
-{
-    struct kaon_sandbox_stats stats;
-
-    assert_int_equal(kaon_sandbox_stats(sandbox, &stats), KAON_OK);
-    return stats;
-}
-
 static struct kaon_snapshot_stats kept_by(struct kaon_snapshot *snapshot)
 {
     struct kaon_snapshot_stats stats;
 
     assert_int_equal(kaon_snapshot_stats(snapshot, &stats), KAON_OK);
     return stats;
-}
-
-static struct kaon_snapshot *take(struct kaon_sandbox *sandbox)
-{
-    struct kaon_snapshot *snapshot = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_snapshot_take(&snapshot, sandbox, &err));
-    return snapshot;
-}
-
-static void restore(struct kaon_sandbox *sandbox,
-                    struct kaon_snapshot *snapshot)
-{
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
-}
-
-static struct kaon_sandbox *create_from(struct kaon_snapshot *snapshot,
-                                        struct kaon_domain *domain)
-{
-    struct kaon_sandbox *sandbox = NULL;
-    struct kaon_error err = { 0 };
-
-    ASSERT_OK(kaon_sandbox_create_from(
-        &sandbox, snapshot, KAON_SANDBOX_OPTS(.domain = domain), &err));
-    return sandbox;
 }
 
 static struct kaon_domain *make_domain(void)
@@ -60,26 +24,15 @@ static struct kaon_domain *make_domain(void)
     return domain;
 }
 
-static uint64_t ask(struct kaon_sandbox *sandbox, const char *function,
-                    const struct kaon_value *args, size_t count)
-{
-    struct kaon_error err = { 0 };
-    struct kaon_outcome out;
-
-    ASSERT_OK(kaon_call(sandbox, &out, function, args, count, NULL, &err));
-    ASSERT_OUTCOME(KAON_RETURNED, out);
-    return out.value.type == KAON_TYPE_VOID ? 0 : out.value.u64;
-}
-
 static void write_page(struct kaon_sandbox *sandbox, uint32_t page,
                        uint64_t value)
 {
-    ask(sandbox, "write_page", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
+    e2e_ask(sandbox, "write_page", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
 }
 
 static uint64_t read_page(struct kaon_sandbox *sandbox, uint32_t page)
 {
-    return ask(sandbox, "read_page", KAON_ARGS(kaon_u32(page)));
+    return e2e_ask(sandbox, "read_page", KAON_ARGS(kaon_u32(page)));
 }
 
 /* ---- Restoring --------------------------------------------------------- */
@@ -91,12 +44,12 @@ static void the_old_value_is_back(void **state)
 
     (void)state;
     write_page(sandbox, 3, 30);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     for (int i = 0; i < 20; i++) {
         assert_int_equal(read_page(sandbox, 3), 30);
         write_page(sandbox, 3, 31);
         write_page(sandbox, (uint32_t)(4 + i), 40);
-        restore(sandbox, snapshot);
+        e2e_restore(sandbox, snapshot);
         assert_int_equal(read_page(sandbox, (uint32_t)(4 + i)), 7);
     }
     kaon_snapshot_destroy(snapshot);
@@ -112,11 +65,11 @@ static void each_of_many_snapshots_keeps_its_own(void **state)
     (void)state;
     for (uint32_t i = 0; i < 40; i++) {
         write_page(sandbox, i, 100 + i);
-        snapshots[i] = take(sandbox);
+        snapshots[i] = e2e_take(sandbox);
         assert_in_range(kept_by(snapshots[i]).layers, 1, 16);
     }
     for (uint32_t i = 40; i-- > 0;) {
-        restore(sandbox, snapshots[(i * 7) % 40]);
+        e2e_restore(sandbox, snapshots[(i * 7) % 40]);
         for (uint32_t page = 0; page < 64; page++)
             assert_int_equal(read_page(sandbox, page),
                              page <= (i * 7) % 40 ? 100 + page : 7);
@@ -142,20 +95,20 @@ static void a_snapshot_of_another_sandbox_fits(void **state)
             &b, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
         ASSERT_OK(kaon_sandbox_create(
             &c, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
-        first = take(a);
+        first = e2e_take(a);
         for (uint32_t page = 0; page < 32; page++)
             write_page(a, page, 1000 + page);
-        snapshot = take(a);
+        snapshot = e2e_take(a);
         for (uint32_t page = 20; page < 64; page++)
             write_page(b, page, 2000 + page);
         for (int round = 0; round < 3; round++) {
             for (uint32_t page = 0; page < 64; page++) /* as b's CPU sees it */
                 read_page(b, page);
-            restore(b, snapshot);
+            e2e_restore(b, snapshot);
             for (uint32_t page = 0; page < 64; page++)
                 assert_int_equal(read_page(b, page),
                                  page < 32 ? 1000 + page : 7);
-            restore(b, first);
+            e2e_restore(b, first);
             for (uint32_t page = 0; page < 64; page++)
                 assert_int_equal(read_page(b, page), 7);
         }
@@ -175,15 +128,17 @@ static void nothing_of_a_use_is_seen_after_a_restore(void **state)
 {
     struct kaon_sandbox *sandbox =
         e2e_sandbox("memory", KAON_SANDBOX_OPTS(.heap_bytes = 1 << 20));
-    struct kaon_snapshot *snapshot = take(sandbox);
+    struct kaon_snapshot *snapshot = e2e_take(sandbox);
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        ask(sandbox, "bury", KAON_ARGS(kaon_u64(~SECRET)));
-        assert_true(ask(sandbox, "dig", KAON_ARGS(kaon_u64(~SECRET))) > 1000);
-        restore(sandbox, snapshot);
-        assert_int_equal(ask(sandbox, "dig", KAON_ARGS(kaon_u64(~SECRET))), 0);
-        assert_true(ask(sandbox, "is_pristine", KAON_NO_ARGS) & 1);
+        e2e_ask(sandbox, "bury", KAON_ARGS(kaon_u64(~SECRET)));
+        assert_true(e2e_ask(sandbox, "dig", KAON_ARGS(kaon_u64(~SECRET))) >
+                    1000);
+        e2e_restore(sandbox, snapshot);
+        assert_int_equal(e2e_ask(sandbox, "dig", KAON_ARGS(kaon_u64(~SECRET))),
+                         0);
+        assert_true(e2e_ask(sandbox, "is_pristine", KAON_NO_ARGS));
     }
     kaon_snapshot_destroy(snapshot);
     kaon_sandbox_destroy(sandbox);
@@ -198,7 +153,7 @@ static void a_poisoned_sandbox_is_ready_again(void **state)
 
     (void)state;
     ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
-    snapshot = take(sandbox);
+    snapshot = e2e_take(sandbox);
     for (int i = 0; i < 5; i++) {
         ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
         if (i % 2)
@@ -211,7 +166,7 @@ static void a_poisoned_sandbox_is_ready_again(void **state)
         ASSERT_OUTCOME(i % 2 ? KAON_DEADLINE : KAON_STACK_OVERFLOW, out);
         ASSERT_REFUSED(KAON_EPOISONED, "poisoned",
                        kaon_snapshot_take(&none, sandbox, &err));
-        restore(sandbox, snapshot);
+        e2e_restore(sandbox, snapshot);
         assert_int_equal(kaon_sandbox_state(sandbox), KAON_SANDBOX_READY);
     }
     ASSERT_RETURNS(2, sandbox, "count", KAON_NO_ARGS);
@@ -225,7 +180,7 @@ static void a_snapshot_of_another_kind_is_refused(void **state)
     struct kaon_sandbox *other = e2e_sandbox("memory", NULL);
     struct kaon_sandbox *larger =
         e2e_sandbox("memory", KAON_SANDBOX_OPTS(.heap_bytes = 1 << 20));
-    struct kaon_snapshot *snapshot = take(other), *large = take(larger);
+    struct kaon_snapshot *snapshot = e2e_take(other), *large = e2e_take(larger);
     struct kaon_sandbox *none = NULL;
     struct kaon_error err = { 0 };
 
@@ -261,7 +216,7 @@ static void another_layout_is_refused(void **state)
     ASSERT_OK(kaon_sandbox_create(&sandbox, image, NULL, &err));
     ASSERT_OK(kaon_sandbox_create(
         &larger, image, KAON_SANDBOX_OPTS(.stack_bytes = 1 << 20), &err));
-    snapshot = take(larger);
+    snapshot = e2e_take(larger);
     write_page(sandbox, 1, 5);
     ASSERT_REFUSED(KAON_EINVAL, "another layout",
                    kaon_sandbox_restore(sandbox, snapshot, &err));
@@ -284,13 +239,12 @@ static void sandboxes_go_on_from_a_snapshot(void **state)
         struct kaon_snapshot *snapshot;
 
         write_page(origin, 9, 90);
-        assert_int_equal(ask(origin, "touch_heap", KAON_ARGS(kaon_u32(100))) &
-                             0xffffffff,
-                         100);
-        snapshot = take(origin);
+        assert_int_equal(
+            e2e_ask(origin, "touch_heap", KAON_ARGS(kaon_u32(100))), 100);
+        snapshot = e2e_take(origin);
         write_page(origin, 9, 91);
         for (uint32_t i = 0; i < 10; i++) {
-            made[i] = create_from(snapshot, domain);
+            made[i] = e2e_create_from(snapshot, domain);
             assert_int_equal(read_page(made[i], 9), 90);
             write_page(made[i], 10 + i, i);
             write_page(made[i], 9, i);
@@ -300,7 +254,7 @@ static void sandboxes_go_on_from_a_snapshot(void **state)
                 assert_int_equal(read_page(made[i], page),
                                  page == 9 || page == 10 + i ? i : 7);
         for (uint32_t i = 0; i < 10; i++) {
-            restore(made[i], snapshot);
+            e2e_restore(made[i], snapshot);
             assert_int_equal(read_page(made[i], 9), 90);
             assert_int_equal(read_page(made[i], 10 + i), 7);
             kaon_sandbox_destroy(made[i]);
@@ -321,7 +275,7 @@ static void initialisation_does_not_run_again(void **state)
 
     (void)state;
     ASSERT_RETURNS(1, origin, "count", KAON_NO_ARGS);
-    snapshot = take(origin);
+    snapshot = e2e_take(origin);
     ASSERT_OK(kaon_sandbox_create_from(
         &made, snapshot, KAON_SANDBOX_OPTS(.host_functions = functions), &err));
     ASSERT_RETURNS(2, made, "count", KAON_NO_ARGS);
@@ -338,21 +292,21 @@ static void what_sandboxes_wrote_the_next_gets_at_once(void **state)
 {
     struct kaon_domain *domain = make_domain();
     struct kaon_sandbox *origin = e2e_sandbox("memory", NULL);
-    struct kaon_snapshot *snapshot = take(origin);
-    struct kaon_sandbox *first = create_from(snapshot, domain), *second;
+    struct kaon_snapshot *snapshot = e2e_take(origin);
+    struct kaon_sandbox *first = e2e_create_from(snapshot, domain), *second;
 
     (void)state;
     for (uint32_t page = 0; page < 16; page++)
         write_page(first, page, 1);
     if (!isolation_is_process()) {
-        assert_true(stats_of(first).page_faults >= 16);
+        assert_true(e2e_stats(first).page_faults >= 16);
         assert_true(kept_by(snapshot).write_set >= 16);
     }
-    second = create_from(snapshot, domain);
+    second = e2e_create_from(snapshot, domain);
     for (uint32_t page = 0; page < 16; page++)
         write_page(second, page, 2);
-    assert_int_equal(stats_of(second).page_faults, 0);
-    assert_int_equal(stats_of(second).exits, 16);
+    assert_int_equal(e2e_stats(second).page_faults, 0);
+    assert_int_equal(e2e_stats(second).exits, 16);
     kaon_sandbox_destroy(first);
     kaon_sandbox_destroy(second);
     kaon_snapshot_destroy(snapshot);
@@ -368,18 +322,18 @@ static void a_layered_snapshot_shares_what_did_not_change(void **state)
     (void)state;
     for (uint32_t page = 0; page < 60; page++)
         write_page(origin, page, 100 + page);
-    first = take(origin);
-    made = create_from(first, NULL);
+    first = e2e_take(origin);
+    made = e2e_create_from(first, NULL);
     write_page(made, 50, 1);
-    second = take(made);
+    second = e2e_take(made);
     assert_true(kept_by(second).pages >= 60);
     assert_in_range(kept_by(second).own_pages, 1, 8);
     assert_int_equal(kept_by(second).layers, 2);
     kaon_snapshot_destroy(first);
     kaon_sandbox_destroy(origin);
-    restore(made, second);
+    e2e_restore(made, second);
     kaon_sandbox_destroy(made);
-    made = create_from(second, NULL);
+    made = e2e_create_from(second, NULL);
     for (uint32_t page = 0; page < 60; page++)
         assert_int_equal(read_page(made, page), page == 50 ? 1 : 100 + page);
     kaon_sandbox_destroy(made);
@@ -394,23 +348,22 @@ static void a_layered_snapshot_shares_what_did_not_change(void **state)
 
 static void poke(struct kaon_sandbox *sandbox, uint32_t page, uint64_t value)
 {
-    ask(sandbox, "poke", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
+    e2e_ask(sandbox, "poke", KAON_ARGS(kaon_u32(page), kaon_u64(value)));
 }
 
 static uint64_t peek(struct kaon_sandbox *sandbox, uint32_t page)
 {
-    return ask(sandbox, "peek", KAON_ARGS(kaon_u32(page)));
+    return e2e_ask(sandbox, "peek", KAON_ARGS(kaon_u32(page)));
 }
 
 /* Reads pages in each table: as a CPU sees them that has seen them before. */
 static void assert_state(struct kaon_sandbox *sandbox)
 {
-    assert_int_equal((uint32_t)ask(sandbox, "find_other",
-                                   KAON_ARGS(kaon_u32(0),
-                                             kaon_u32(PAGES / STEP * 4),
-                                             kaon_u32(STEP / 4),
-                                             kaon_u64(BASE))),
-                     UINT32_MAX);
+    assert_int_equal(
+        e2e_ask(sandbox, "find_other",
+                KAON_ARGS(kaon_u32(0), kaon_u32(PAGES / STEP * 4),
+                          kaon_u32(STEP / 4), kaon_u64(BASE))),
+        UINT32_MAX);
 }
 
 /* A sandbox whose heap is full, and a snapshot of it. */
@@ -420,9 +373,10 @@ static struct kaon_snapshot *take_large(void)
         "state", KAON_SANDBOX_OPTS(.heap_bytes = PAGES * UINT64_C(4096)));
     struct kaon_snapshot *snapshot;
 
-    ask(origin, "poke_many",
-        KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1), kaon_u64(BASE)));
-    snapshot = take(origin);
+    e2e_ask(origin, "poke_many",
+            KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1),
+                      kaon_u64(BASE)));
+    snapshot = e2e_take(origin);
     kaon_sandbox_destroy(origin);
     return snapshot;
 }
@@ -435,7 +389,7 @@ static void what_one_writes_the_others_do_not_see(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < 4; i++)
-        made[i] = create_from(snapshot, domain);
+        made[i] = e2e_create_from(snapshot, domain);
     for (uint32_t i = 0; i < 4; i++)
         assert_state(made[i]);
     for (uint32_t round = 0; round < 3; round++) {
@@ -452,7 +406,7 @@ static void what_one_writes_the_others_do_not_see(void **state)
                                                 : BASE + page);
                 }
         for (uint32_t i = 0; i < 4; i++) {
-            restore(made[i], snapshot);
+            e2e_restore(made[i], snapshot);
             assert_state(made[i]);
         }
     }
@@ -466,7 +420,7 @@ static void what_one_writes_the_others_do_not_see(void **state)
 
 static uint64_t draw(struct kaon_sandbox *sandbox)
 {
-    return ask(sandbox, "random_number", KAON_NO_ARGS);
+    return e2e_ask(sandbox, "random_number", KAON_NO_ARGS);
 }
 
 static void equal_sandboxes_draw_other_numbers(void **state)
@@ -479,15 +433,15 @@ static void equal_sandboxes_draw_other_numbers(void **state)
 
     (void)state;
     drawn[count++] = draw(origin); /* so that the generator is in the state */
-    snapshot = take(origin);
-    a = create_from(snapshot, domain);
-    b = create_from(snapshot, domain);
+    snapshot = e2e_take(origin);
+    a = e2e_create_from(snapshot, domain);
+    b = e2e_create_from(snapshot, domain);
     for (int i = 0; i < 4; i++) {
         drawn[count++] = draw(origin);
         drawn[count++] = draw(a);
         drawn[count++] = draw(b);
-        restore(origin, snapshot);
-        restore(a, snapshot);
+        e2e_restore(origin, snapshot);
+        e2e_restore(a, snapshot);
     }
     for (unsigned i = 0; i < count; i++)
         for (unsigned j = 0; j < i; j++)
@@ -501,7 +455,7 @@ static void equal_sandboxes_draw_other_numbers(void **state)
 
 static uint64_t generation(struct kaon_sandbox *sandbox)
 {
-    return ask(sandbox, "generation", KAON_NO_ARGS);
+    return e2e_ask(sandbox, "generation", KAON_NO_ARGS);
 }
 
 static void a_guest_can_tell_that_it_was_put_back(void **state)
@@ -521,21 +475,21 @@ static void a_guest_can_tell_that_it_was_put_back(void **state)
             &b, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
         seen = generation(a);
         assert_int_equal(generation(a), seen);
-        first = take(a);
+        first = e2e_take(a);
         assert_int_equal(generation(a), seen);
         for (int i = 0; i < 3; i++) {
-            restore(a, first);
+            e2e_restore(a, first);
             assert_true(generation(a) > seen);
             seen = generation(a);
             assert_int_equal(generation(a), seen);
         }
-        second = take(a); /* whose guest has seen all of these */
-        made = create_from(second, domain);
+        second = e2e_take(a); /* whose guest has seen all of these */
+        made = e2e_create_from(second, domain);
         assert_true(generation(made) > seen);
-        restore(b, second);
+        e2e_restore(b, second);
         assert_true(generation(b) > seen);
         seen = generation(b);
-        restore(b, first);
+        e2e_restore(b, first);
         assert_true(generation(b) > seen);
         kaon_sandbox_destroy(made);
         kaon_sandbox_destroy(a);
@@ -566,8 +520,8 @@ static void a_domain_outlives_ten_thousand_snapshots(void **state)
         struct kaon_sandbox *made;
 
         write_page(origin, i % 64, i);
-        snapshot = take(origin);
-        made = create_from(snapshot, domain);
+        snapshot = e2e_take(origin);
+        made = e2e_create_from(snapshot, domain);
         kaon_snapshot_destroy(snapshot);
         assert_int_equal(read_page(made, i % 64), i);
         kaon_sandbox_destroy(made);
@@ -581,7 +535,7 @@ static void a_domain_outlives_ten_thousand_snapshots(void **state)
 static void null_is_refused_or_fine(void **state)
 {
     struct kaon_sandbox *sandbox = e2e_sandbox("memory", NULL), *made;
-    struct kaon_snapshot *snapshot = take(sandbox);
+    struct kaon_snapshot *snapshot = e2e_take(sandbox);
     struct kaon_snapshot_stats stats;
     struct kaon_error err = { 0 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The gate page for process isolation on x86-64: the only code in a sandbox's
- * process that can make a system call, and only the three that the filter
- * allows (backend/process/filter.c), at the places marked here.
+ * process that can make a system call, and only those that the filter allows
+ * (backend/process/filter.c), at the places marked here.
  *
  * All registers, the control page and the signal stack are the guest's to
  * forge: this code decides nothing that the host relies on. It takes what it
@@ -17,13 +17,17 @@
         (kaon__gate_process + KAON_PROCESS_CONTROL - KAON_PROCESS_GATE +      \
          (offset))(%rip)
 
-/* From <linux/futex.h> and <linux/seccomp.h>, which assembly cannot include. */
+/* From headers that assembly cannot include. */
+#define EINTR 4
+#define SIGTRAP 5
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
 #define SECCOMP_SET_MODE_FILTER 1
 
 /* ucontext: flags, link, stack (3 words), then the general registers. */
 #define UCONTEXT_REGISTERS 40
+#define UCONTEXT_RAX (UCONTEXT_REGISTERS + 13 * 8)
+#define UCONTEXT_RIP (UCONTEXT_REGISTERS + 16 * 8)
 #define SIGINFO_CODE 8
 #define SIGINFO_ARCH 28 /* of SIGSYS */
 
@@ -57,6 +61,8 @@ kaon__gate_process_proved:
  * goes to the entry if it enters. Uses caller-saved registers only.
  */
 hand_over:
+        cmpl    $0, by_token(%rip)
+        jne     tell
         xor     %eax, %eax
         xchg    %eax, AT(CONTROL_TURN)
         cmpl    $0, AT(CONTROL_HOST_SLEEPS)
@@ -101,14 +107,49 @@ my_turn:
         ret
 
 /*
+ * The same by token. There is no way from the witness's call but to wait for a
+ * token, which is the kernel's to give: so who made the call stands still.
+ * Between the two labels nothing is read or written, and nothing decided.
+ */
+tell:   mov     $KAON_PROCESS_WITNESS, %edi
+        lea     one(%rip), %rsi
+        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
+        mov     $__NR_write, %eax
+        syscall
+        .globl  kaon__gate_process_told
+        .hidden kaon__gate_process_told
+kaon__gate_process_told:
+        mov     $KAON_PROCESS_TOKENS, %edi
+        lea     AT(CONTROL_TOKEN), %rsi
+        mov     $KAON_PROCESS_TOKEN_SIZE, %edx
+        mov     $__NR_read, %eax
+        syscall
+        .globl  kaon__gate_process_taken
+        .hidden kaon__gate_process_taken
+kaon__gate_process_taken:
+        cmp     $-EINTR, %rax
+        je      kaon__gate_process_told
+        jmp     my_turn
+
+/*
  * Enter the guest afresh: all registers from the control page, or clear. The
  * host wrote no reason: if there is one, a trap came late, and what it left
- * behind is to go first.
+ * behind is to go first. What the kernel wrote for a handler goes here, if the
+ * host says how much that may be.
  */
 enter:
         cmpl    $0, AT(CONTROL_REASON)
         jne     kaon__gate_process_parked
-        movl    $1, AT(CONTROL_ENTERED)
+        mov     AT(CONTROL_FRAME), %ecx
+        test    %ecx, %ecx
+        je      1f
+        movabs  $KAON_PROCESS_STACK + KAON_PROCESS_STACK_SIZE, %rdi
+        sub     %rcx, %rdi
+        shr     $3, %ecx
+        xor     %eax, %eax
+        cld
+        rep stosq
+1:      movl    $1, AT(CONTROL_ENTERED)
         movl    $0, AT(CONTROL_GUEST_SLEEPS)
         xor     %eax, %eax
         mov     %eax, %ds
@@ -176,9 +217,10 @@ kaon__gate_process_parked:
         .globl  kaon__gate_process_signal
         .hidden kaon__gate_process_signal
 kaon__gate_process_signal:
+        mov     %edi, %r8d
         mov     %edi, AT(CONTROL_SIGNAL)
-        mov     SIGINFO_CODE(%rsi), %eax
-        mov     %eax, AT(CONTROL_CODE)
+        mov     SIGINFO_CODE(%rsi), %r9d
+        mov     %r9d, AT(CONTROL_CODE)
         mov     SIGINFO_ARCH(%rsi), %eax
         mov     %eax, AT(CONTROL_ARCH)
         lea     UCONTEXT_REGISTERS(%rdx), %rsi
@@ -187,7 +229,33 @@ kaon__gate_process_signal:
         cld
         rep movsq
         movl    $KAON_REASON_SIGNAL, AT(CONTROL_REASON)
+        cmpl    $0, by_token(%rip)
+        jne     late
 5:      call    hand_over
+        jmp     5b
+
+/*
+ * By token: a second call of the witness would be one too many for one that
+ * told and waits. So who was interrupted in that waits on. The host leaves alone
+ * what the kernel wrote for us, so it is true. A code above zero is
+ * the kernel's own: of a system call that was not made, unless the guest told
+ * with the trap flag set. At the end of waiting, it is over if a token came.
+ */
+late:   cmp     $SIGTRAP, %r8d
+        je      7f
+        test    %r9d, %r9d
+        jg      5b
+7:      mov     UCONTEXT_RIP(%rdx), %rax
+        lea     kaon__gate_process_told(%rip), %rcx
+        cmp     %rcx, %rax
+        jb      5b
+        lea     kaon__gate_process_taken(%rip), %rcx
+        cmp     %rcx, %rax
+        ja      5b
+        jb      8f
+        cmpq    $-EINTR, UCONTEXT_RAX(%rdx)
+        jne     5b
+8:      call    kaon__gate_process_told
         jmp     5b
 
 /*
@@ -235,6 +303,13 @@ initial_state:
 kaon__gate_process_one:
 one:
         .quad   1
+
+/* Not 0: turns are taken by token. The host's to set, before any guest. */
+        .globl  kaon__gate_process_by_token
+        .hidden kaon__gate_process_by_token
+kaon__gate_process_by_token:
+by_token:
+        .long   0
 
 /* struct sock_fprog, and the filter, which the host fills in. */
         .balign 16

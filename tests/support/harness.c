@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,6 +240,22 @@ static bool on_processes(void)
     return name && strcmp(name, "process") == 0;
 }
 
+static void limit_cpus(void)
+{
+    const char *wanted = getenv("KAON_TEST_CPUS");
+    cpu_set_t all, one;
+    int cpu = 0;
+
+    if (!wanted || strcmp(wanted, "1") != 0 ||
+        sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
 int harness_main(int argc, char **argv, const struct harness_test *tests,
                  size_t count, bool need_kvm)
 {
@@ -250,6 +267,7 @@ int harness_main(int argc, char **argv, const struct harness_test *tests,
 
     if (argc == 2 && strcmp(argv[1], "--list") == 0)
         return list(tests, count);
+    limit_cpus();
     leaks_prepare(argv);
     tap_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (tap_fd < 0) {

@@ -31,7 +31,8 @@
  *
  * Arguments of a test program: names of the tests to run (default all), or
  * --list. Environment: KAON_TEST_SLOWNESS multiplies all time limits, for
- * emulated machines; KAON_TEST_GUESTS is the directory of guest programs.
+ * emulated machines; KAON_TEST_GUESTS is the directory of guest programs;
+ * KAON_TEST_CPUS=1 leaves the program one CPU.
  */
 #ifndef KAON_TESTS_HARNESS_H
 #define KAON_TESTS_HARNESS_H

@@ -2,13 +2,17 @@
 /*
  * Processes that are to run nothing for a while: parked, halted, and how the
  * next entry finds them. The guests are park_code.S, alone in their process.
+ *
+ * With KAON_TEST_TURNS=token, turns are taken as on a machine with one CPU.
  */
 #include "backend/process/inside.h"
 #include "support/harness.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -41,6 +45,38 @@ static void assert_ok(enum kaon_status status, const struct kaon_error *err)
         fail_msg("%s", err->text);
 }
 
+static bool by_token(void)
+{
+    const char *turns = getenv("KAON_TEST_TURNS");
+
+    return turns && strcmp(turns, "token") == 0;
+}
+
+/* About guests that a turn by looking lets do what they do. */
+static void skip_by_token(void)
+{
+    if (by_token())
+        harness_skip("by token, it never gets that far");
+}
+
+/* Whose turns are to be taken so; its processes have all CPUs. */
+static void create_machine(struct kaon_machine **out,
+                           const struct kaon_machine_config *config)
+{
+    struct kaon_error err = { 0 };
+    cpu_set_t all, one;
+
+    sched_getaffinity(0, sizeof all, &all);
+    CPU_ZERO(&one);
+    for (int cpu = 0; CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &all))
+            CPU_SET(cpu, &one);
+    if (by_token())
+        sched_setaffinity(0, sizeof one, &one);
+    assert_ok(backend->machine_create(out, config, &err), &err);
+    sched_setaffinity(0, sizeof all, &all);
+}
+
 static void stage_open(struct stage *stage)
 {
     const struct kaon_machine_config config = { .memory_bytes = 1 << 20,
@@ -49,7 +85,7 @@ static void stage_open(struct stage *stage)
     struct kaon_machine *m;
     uint64_t code;
 
-    assert_ok(backend->machine_create(&m, &config, &err), &err);
+    create_machine(&m, &config);
     code = kaon__arena_page(m->arena);
     stage->machine = m;
     stage->data = kaon__arena_run(m->arena, DATA_PAGES);
@@ -229,12 +265,14 @@ static void assert_ended(const unsigned char *guest)
 static void a_guest_that_runs_on_is_ended_and_replaced(void **state)
 {
     (void)state;
+    skip_by_token();
     assert_ended(park_runs_on);
 }
 
 static void a_guest_that_takes_its_turn_back_is_ended_and_replaced(void **state)
 {
     (void)state;
+    skip_by_token();
     assert_ended(park_flickers);
 }
 
@@ -245,6 +283,7 @@ static void a_guest_that_sleeps_with_a_trap_to_come_is_no_trouble(void **state)
     struct stage stage;
 
     (void)state;
+    skip_by_token();
     stage_open(&stage);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(enter_with(&stage, park_sleeps_stepping, wait).kind,
@@ -264,6 +303,7 @@ static void a_trap_to_come_is_met_by_a_plain_entry(void **state)
     struct stage stage;
 
     (void)state;
+    skip_by_token();
     stage_open(&stage);
     exit = enter_with(&stage, park_sleeps_stepping, wait);
     assert_int_equal(exit.kind, KAON_EXIT_GATE);
@@ -279,6 +319,7 @@ static void a_guest_that_parks_with_a_trap_to_come_is_parked(void **state)
     struct stage stage;
 
     (void)state;
+    skip_by_token();
     stage_open(&stage);
     for (int i = 0; i < 20; i++) {
         int process;
@@ -303,12 +344,13 @@ static void a_guest_that_left_through_the_gate_is_believed(void **state)
     stage_open(&stage);
     space = space_of(stage.space);
     park_alive(&stage, park_waits);
-    assert_false(space->proved);
+    assert_int_equal(space->proved, by_token());
     for (int i = 0; i < 1000; i++) {
         assert_leaves(&stage, park_waits);
         park(&stage);
         assert_true(space->proved);
-        assert_int_equal(space->control->turn, KAON_TURN_HOST);
+        if (!by_token())
+            assert_int_equal(space->control->turn, KAON_TURN_HOST);
     }
     assert_stands_still(&stage);
     stage_close(&stage);
@@ -317,9 +359,11 @@ static void a_guest_that_left_through_the_gate_is_believed(void **state)
 /* The trap comes before the host looks, or after, or as it enters. */
 static void a_guest_that_leaves_with_a_trap_to_come_is_no_trouble(void **state)
 {
-    const uint64_t call = in_gate(kaon__gate_process_proved) - 2;
+    const uint64_t call = in_gate(by_token() ? kaon__gate_process_told
+                                             : kaon__gate_process_proved) -
+                          2;
     struct stage stage;
-    int proved = 0;
+    int proved = 0, halted = 0;
 
     (void)state;
     stage_open(&stage);
@@ -328,8 +372,10 @@ static void a_guest_that_leaves_with_a_trap_to_come_is_no_trouble(void **state)
     for (int i = 0; i < 2000; i++) {
         struct kaon_exit exit = enter_with(&stage, park_proves_stepping, call);
 
-        if (exit.kind == KAON_EXIT_FAULT) /* the trap was first */
+        if (exit.kind == KAON_EXIT_FAULT) { /* the trap was first */
             backend->space_halt(stage.machine, stage.space);
+            halted++;
+        }
         for (int k = 0; k < i % 50; k++)
             __builtin_ia32_pause();
         park(&stage);
@@ -339,6 +385,8 @@ static void a_guest_that_leaves_with_a_trap_to_come_is_no_trouble(void **state)
         stage.words[8] = in_gate(kaon__gate_process_one);
     }
     printf("# %d of 2000 were believed\n", proved);
+    if (by_token())
+        assert_int_equal(proved + halted, 2000);
     stage_close(&stage);
 }
 
@@ -485,8 +533,75 @@ static void a_parked_process_may_be_destroyed(void **state)
     park(&stage);
     stage_close(&stage);
     stage_open(&stage);
-    assert_leaves(&stage, park_runs_on);
+    assert_leaves(&stage, by_token() ? park_waits : park_runs_on);
     park(&stage);
+    stage_close(&stage);
+}
+
+/* ---- Turns by token ---------------------------------------------------- */
+
+/* Kicks in a moment, unless the guest leaves before. */
+static void *kick_later(void *user)
+{
+    const struct stage *stage = user;
+
+    sleep_ms(20);
+    backend->vcpu_kick(stage->vcpu);
+    return NULL;
+}
+
+static void assert_never_leaves(struct stage *stage, const unsigned char *guest)
+{
+    pthread_t kicker;
+
+    assert_int_equal(pthread_create(&kicker, NULL, kick_later, stage), 0);
+    assert_int_equal(enter(stage, guest).kind, KAON_EXIT_KICKED);
+    pthread_join(kicker, NULL);
+    backend->vcpu_unkick(stage->vcpu);
+    park(stage);
+    assert_stands_still(stage);
+    assert_leaves(stage, park_waits);
+}
+
+static void a_guest_that_only_says_that_it_left_has_not(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    if (!by_token())
+        harness_skip("by looking, it is believed until it is to be parked");
+    stage_open(&stage);
+    assert_never_leaves(&stage, park_runs_on);
+    assert_never_leaves(&stage, park_flickers);
+    stage_close(&stage);
+}
+
+/* They are the gate's to deal with, which tells no more than once a turn. */
+static void signals_while_it_waits_let_no_guest_run(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    if (!by_token())
+        harness_skip("by looking, a guest may run until it is parked");
+    stage_open(&stage);
+    for (int i = 0; i < 500; i++) {
+        struct kaon_exit exit;
+
+        if (process_of(&stage) >= 0)
+            syscall(SYS_pidfd_send_signal, process_of(&stage),
+                    i % 2 ? SIGTRAP : SIGSEGV, NULL, 0);
+        for (int k = 0; k < i % 50; k++)
+            __builtin_ia32_pause();
+        exit = enter(&stage, park_waits);
+        if (i % 50 == 0)
+            assert_stands_still(&stage);
+        if (exit.kind == KAON_EXIT_GATE && i % 3)
+            continue;
+        park(&stage);
+        assert_leaves(&stage, park_looks);
+        assert_nothing_left(&stage);
+    }
     stage_close(&stage);
 }
 
@@ -501,7 +616,7 @@ static void a_halted_guest_ends_and_is_replaced(void **state)
     for (int i = 0; i < 5; i++) {
         struct pollfd end = { .events = POLLIN };
 
-        assert_leaves(&stage, park_runs_on);
+        assert_leaves(&stage, by_token() ? park_waits : park_runs_on);
         end.fd = process_of(&stage);
         backend->space_halt(stage.machine, stage.space);
         backend->space_halt(stage.machine, stage.space);
@@ -518,7 +633,7 @@ static void a_halted_guest_is_parked(void **state)
 
     (void)state;
     stage_open(&stage);
-    assert_leaves(&stage, park_runs_on);
+    assert_leaves(&stage, by_token() ? park_waits : park_runs_on);
     backend->space_halt(stage.machine, stage.space);
     park(&stage);
     assert_stands_still(&stage);
@@ -624,8 +739,8 @@ static void what_a_guest_touches_next_is_noticed(void **state)
     park_alive(&stage, park_waits);
     assert_touched(&stage, 0, DATA_PAGES, 0, 1);
     for (uint64_t page = 1; page < DATA_PAGES; page++) {
-        struct kaon_exit exit = enter_with(
-            &stage, park_touches, GUEST_DATA + page * KAON_PAGE_SIZE);
+        struct kaon_exit exit = enter_with(&stage, park_touches,
+                                           GUEST_DATA + page * KAON_PAGE_SIZE);
 
         assert_int_equal(exit.kind, KAON_EXIT_GATE);
         assert_false(is_listed(&stage));
@@ -660,28 +775,27 @@ static void two_spaces_of_a_machine_have_no_list(void **state)
     stage_close(&stage);
 }
 
-TESTS(
-    TEST(a_guest_that_waits_is_parked_and_goes_on),
-    TEST(a_guest_that_sleeps_long_is_parked_at_once),
-    TEST(a_guest_that_runs_on_is_ended_and_replaced),
-    TEST(a_guest_that_takes_its_turn_back_is_ended_and_replaced),
-    TEST(a_guest_that_sleeps_with_a_trap_to_come_is_no_trouble),
-    TEST(a_trap_to_come_is_met_by_a_plain_entry),
-    TEST(a_guest_that_parks_with_a_trap_to_come_is_parked),
-    TEST(a_guest_that_left_through_the_gate_is_believed),
-    TEST(a_guest_that_leaves_with_a_trap_to_come_is_no_trouble),
-    TEST(what_the_last_use_wrote_of_waiting_is_forgotten),
-    TEST(nothing_of_the_last_use_is_seen_after_parking),
-    TEST(nothing_of_the_last_use_is_seen_in_another_process),
-    TEST(what_the_last_use_left_is_seen_without_parking),
-    TEST(a_parked_process_that_was_killed_is_replaced),
-    TEST(a_parked_process_that_gets_a_signal_is_parked_still),
-    TEST(a_parked_process_that_is_stopped_can_be_kicked),
-    TEST(a_parked_process_may_be_destroyed),
-    TEST(a_halted_guest_ends_and_is_replaced),
-    TEST(a_halted_guest_is_parked),
-    TEST(touched_pages_are_told_from_others),
-    TEST(a_page_for_each_that_was_taken_is_noticed),
-    TEST(what_a_guest_touches_next_is_noticed),
-    TEST(two_spaces_of_a_machine_have_no_list),
-)
+TESTS(TEST(a_guest_that_waits_is_parked_and_goes_on),
+      TEST(a_guest_that_sleeps_long_is_parked_at_once),
+      TEST(a_guest_that_runs_on_is_ended_and_replaced),
+      TEST(a_guest_that_takes_its_turn_back_is_ended_and_replaced),
+      TEST(a_guest_that_sleeps_with_a_trap_to_come_is_no_trouble),
+      TEST(a_trap_to_come_is_met_by_a_plain_entry),
+      TEST(a_guest_that_parks_with_a_trap_to_come_is_parked),
+      TEST(a_guest_that_left_through_the_gate_is_believed),
+      TEST(a_guest_that_leaves_with_a_trap_to_come_is_no_trouble),
+      TEST(what_the_last_use_wrote_of_waiting_is_forgotten),
+      TEST(nothing_of_the_last_use_is_seen_after_parking),
+      TEST(nothing_of_the_last_use_is_seen_in_another_process),
+      TEST(what_the_last_use_left_is_seen_without_parking),
+      TEST(a_parked_process_that_was_killed_is_replaced),
+      TEST(a_parked_process_that_gets_a_signal_is_parked_still),
+      TEST(a_parked_process_that_is_stopped_can_be_kicked),
+      TEST(a_parked_process_may_be_destroyed),
+      TEST(a_guest_that_only_says_that_it_left_has_not),
+      TEST(signals_while_it_waits_let_no_guest_run),
+      TEST(a_halted_guest_ends_and_is_replaced), TEST(a_halted_guest_is_parked),
+      TEST(touched_pages_are_told_from_others),
+      TEST(a_page_for_each_that_was_taken_is_noticed),
+      TEST(what_a_guest_touches_next_is_noticed),
+      TEST(two_spaces_of_a_machine_have_no_list), )

@@ -17,9 +17,12 @@
 #define KAON_PROCESS_STACK 0x210000 /* signals run on it */
 #define KAON_PROCESS_STACK_SIZE 0x10000
 
-/* The process's one descriptor, an eventfd: what it writes there, and how. */
+/* The process's descriptors: what it writes to, and how; what it reads from, if
+ * turns are taken by token. */
 #define KAON_PROCESS_WITNESS 0
 #define KAON_PROCESS_WITNESS_SIZE 8
+#define KAON_PROCESS_TOKENS 1
+#define KAON_PROCESS_TOKEN_SIZE 8
 
 /* Where the zygote is linked; each child unmaps it last. */
 #define KAON_PROCESS_ZYGOTE 0x7ffe00000000
@@ -60,6 +63,8 @@
 #define CONTROL_CONTEXT_WORDS 23 /* gregset_t of <sys/ucontext.h> */
 #define CONTROL_PROVE 264
 #define CONTROL_ENTERED 268
+#define CONTROL_TOKEN 272
+#define CONTROL_FRAME 280
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -78,6 +83,9 @@ struct kaon_control {
     uint64_t context[CONTROL_CONTEXT_WORDS];
     uint32_t prove;   /* to leave, make the witness's call first: park.c */
     uint32_t entered; /* the guest was entered, by the gate, in this turn */
+    uint64_t token;   /* where it is read to; means nothing */
+    uint32_t frame;   /* bytes at the signal stack's top to clear as it enters */
+    uint32_t reserved;
 };
 #define AT(field, offset)                                            \
     _Static_assert(offsetof(struct kaon_control, field) == (offset), \
@@ -99,6 +107,8 @@ AT(arch, CONTROL_ARCH);
 AT(context, CONTROL_CONTEXT);
 AT(prove, CONTROL_PROVE);
 AT(entered, CONTROL_ENTERED);
+AT(token, CONTROL_TOKEN);
+AT(frame, CONTROL_FRAME);
 #undef AT
 
 /* The gate page for processes; offsets of its parts from kaon__gate_process. */
@@ -107,8 +117,10 @@ extern const unsigned char kaon__gate_process[], kaon__gate_process_end[],
     kaon__gate_process_signal[], /* the handler of all faults */
     kaon__gate_process_wake[],   /* right after each system call */
     kaon__gate_process_wait[], kaon__gate_process_parked[],
-    kaon__gate_process_proved[],
+    kaon__gate_process_proved[], kaon__gate_process_told[],
+    kaon__gate_process_taken[],
     kaon__gate_process_one[], /* what is written to the witness */
+    kaon__gate_process_by_token[], /* a word */
     kaon__gate_process_program[]; /* the seccomp filter's place: the length
                                      and pointer, then instructions */
 #endif

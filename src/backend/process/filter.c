@@ -117,7 +117,27 @@ static void witness(struct program *p)
     allow(p);
 }
 
-size_t kaon__filter_write(void *to, size_t room, unsigned long address)
+/* Whoever made the call goes on to wait for a token, and nothing else. */
+static void tell(struct program *p)
+{
+    require64(p, FIELD(instruction_pointer), place(kaon__gate_process_told));
+    require64(p, FIELD(args[0]), KAON_PROCESS_WITNESS);
+    require64(p, FIELD(args[1]), place(kaon__gate_process_one));
+    require64(p, FIELD(args[2]), KAON_PROCESS_WITNESS_SIZE);
+    allow(p);
+}
+
+static void take(struct program *p)
+{
+    require64(p, FIELD(instruction_pointer), place(kaon__gate_process_taken));
+    require64(p, FIELD(args[0]), KAON_PROCESS_TOKENS);
+    require64(p, FIELD(args[1]), KAON_PROCESS_CONTROL + CONTROL_TOKEN);
+    require64(p, FIELD(args[2]), KAON_PROCESS_TOKEN_SIZE);
+    allow(p);
+}
+
+size_t kaon__filter_write(void *to, size_t room, unsigned long address,
+                          bool by_token)
 {
     const size_t head = sizeof(struct sock_fprog);
     unsigned char *bytes = to;
@@ -128,8 +148,13 @@ size_t kaon__filter_write(void *to, size_t room, unsigned long address)
     struct sock_fprog program;
 
     require(&p, FIELD(arch), AUDIT_ARCH_X86_64);
-    when(&p, FIELD(nr), SYS_futex, futex);
-    when(&p, FIELD(nr), SYS_write, witness);
+    if (by_token) {
+        when(&p, FIELD(nr), SYS_read, take);
+        when(&p, FIELD(nr), SYS_write, tell);
+    } else {
+        when(&p, FIELD(nr), SYS_futex, futex);
+        when(&p, FIELD(nr), SYS_write, witness);
+    }
     emit(&p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRAP);
     if (p.at > p.end)
         return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of the process backend share: machine.c, space.c (what a
- * space shows), process.c (its process), turn.c, park.c, touched.c and vcpu.c.
+ * space shows), process.c (its process), turn.c and token.c, park.c, touched.c
+ * and vcpu.c.
  */
 #ifndef KAON_SRC_BACKEND_PROCESS_INSIDE_H
 #define KAON_SRC_BACKEND_PROCESS_INSIDE_H
@@ -29,6 +30,9 @@ struct process_machine {
     uint64_t gate;                /* physical */
     volatile unsigned char *mine; /* a page that is 0 in a child of fork() */
     uint32_t spin;                /* what is usual */
+    bool by_token;                /* how its processes take turns: token.c */
+    uint32_t frame; /* at a signal stack's top: what the kernel may write there
+                       for a handler; whole pages */
     atomic_uint_fast64_t holes; /* how often pages were taken from the memfd */
     atomic_uint sealed_count;   /* spaces that have, or had, a process */
     pthread_mutex_t lock;       /* guards the rest */
@@ -62,7 +66,10 @@ struct process_space {
     const struct process_space *parent;
     struct map *maps;
     unsigned map_count, map_room;
-    int witness;        /* an eventfd that only its process writes; or -1 */
+    int witness;        /* what only its process writes: an eventfd or, by
+                           token, a pipe; or -1 */
+    int tokens;         /* by token: an eventfd that only we write; or -1 */
+    bool stands;        /* by token: its process waits for one, for certain */
     int pidfd;          /* -1 before it is sealed */
     atomic_bool killed; /* by us: to be replaced before it runs again */
     bool parked;        /* since it ran last, when it was asked to: park.c */
@@ -190,6 +197,18 @@ void kaon__process_give_turn(struct process_space *space, uint32_t to);
  * process is gone. Says whether it slept. */
 bool kaon__process_await_turn(struct process_space *space,
                               const atomic_bool *kicked, bool *slept);
+
+/* By token: gives one, and waits until the process tells. False if it never
+ * will: somebody kicked, or it is gone. */
+bool kaon__process_give_token(struct process_space *space,
+                              const atomic_bool *kicked);
+
+/* Waits only: a new process tells without one. */
+bool kaon__process_await_told(struct process_space *space,
+                              const atomic_bool *kicked);
+
+/* Takes back what a process that is gone left. */
+void kaon__process_forget_token(const struct process_space *space);
 
 void kaon__process_space_spin(struct kaon_machine *machine,
                               struct kaon_space handle, uint32_t looks);

@@ -182,7 +182,7 @@ static enum kaon_status fail_process(struct kaon_error *err, const char *what)
     case ENFILE:
         return kaon__fail_errno(err, KAON_EBACKEND,
                                 "out of file descriptors (%s): a sandbox in a "
-                                "process takes 4; raise `ulimit -n`",
+                                "process takes 5; raise `ulimit -n`",
                                 what);
     case EAGAIN:
         return kaon__fail_errno(err, KAON_EBACKEND,
@@ -328,12 +328,13 @@ static bool send_request(const struct kaon_spawn *spawn, const int *memories,
     return sent == (ssize_t)sizeof *spawn;
 }
 
-/* An answer; with a pidfd, or -1. False if none came. */
-static bool receive_answer(struct kaon_spawned *spawned, int *pidfd)
+/* An answer; with its descriptors, or -1. False if none came. */
+static bool receive_answer(struct kaon_spawned *spawned, struct launched *out)
 {
+    int fds[2] = { -1, -1 };
     union {
         struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(sizeof fds)];
     } control;
     struct iovec vector = { spawned, sizeof *spawned };
     struct msghdr message = {
@@ -352,19 +353,31 @@ static bool receive_answer(struct kaon_spawned *spawned, int *pidfd)
         errno = size < 0 && errno == EAGAIN ? ETIMEDOUT : ECHILD;
         return false;
     }
-    *pidfd = -1;
     head = CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_type == SCM_RIGHTS &&
-        head->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(pidfd, CMSG_DATA(head), sizeof *pidfd);
+        head->cmsg_len <= CMSG_LEN(sizeof fds))
+        memcpy(fds, CMSG_DATA(head), head->cmsg_len - CMSG_LEN(0));
+    *out = (struct launched){ .pidfd = fds[0], .witness = fds[1] };
     return true;
+}
+
+/* Nobody waits for it. */
+static void drop(const struct launched *launched)
+{
+    if (launched->pidfd >= 0) {
+        syscall(SYS_pidfd_send_signal, launched->pidfd, SIGKILL, NULL, 0);
+        close(launched->pidfd);
+    }
+    if (launched->witness >= 0)
+        close(launched->witness);
 }
 
 /*
  * Asks, and waits for the answer to just that: one that an earlier request
  * did not wait for is dropped. Returns errno. The lock is held.
  */
-static int ask(struct kaon_spawn *spawn, const int *memories, int *pidfd)
+static int ask(struct kaon_spawn *spawn, const int *memories,
+               struct launched *out)
 {
     struct kaon_spawned spawned;
 
@@ -374,33 +387,33 @@ static int ask(struct kaon_spawn *spawn, const int *memories, int *pidfd)
     if (!send_request(spawn, memories, spawn->memory_count))
         return errno == EAGAIN ? ETIMEDOUT : ECHILD;
     for (;;) {
-        if (!receive_answer(&spawned, pidfd))
+        if (!receive_answer(&spawned, out))
             return errno;
         if (spawned.id == spawn->id)
             break;
-        if (*pidfd >= 0) {
-            syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
-            close(*pidfd);
-        }
+        drop(out);
     }
-    if (!spawned.error && *pidfd < 0)
-        return EMFILE; /* the kernel had no place for it here */
-    return spawned.error;
+    if (spawned.error)
+        return spawned.error;
+    if (out->pidfd >= 0 && (out->witness >= 0 || !spawn->by_token))
+        return 0;
+    drop(out); /* the kernel had no place for them here */
+    return EMFILE;
 }
 
 enum kaon_status kaon__launch(struct kaon_spawn *spawn, const int *memories,
-                              int *pidfd, struct kaon_error *err)
+                              struct launched *out, struct kaon_error *err)
 {
     enum kaon_status status = KAON_OK;
     int error;
 
     lock_own();
-    error = ask(spawn, memories, pidfd);
+    error = ask(spawn, memories, out);
     if (error == ECHILD) {
         end_zygote();
         status = start_zygote(err);
         if (!status)
-            error = ask(spawn, memories, pidfd);
+            error = ask(spawn, memories, out);
     }
     pthread_mutex_unlock(&zygote.lock);
     if (status || !error)
@@ -414,7 +427,7 @@ enum kaon_status kaon__launch(struct kaon_spawn *spawn, const int *memories,
 void kaon__launch_kill(int pidfd)
 {
     struct kaon_spawn kill = { .memory_count = 1 };
-    int none;
+    struct launched none;
 
     if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0 ||
         errno != EPERM)

@@ -14,12 +14,18 @@
 enum kaon_status kaon__launch_open(struct kaon_error *err);
 void kaon__launch_close(void);
 
+/* The caller owns the descriptors. */
+struct launched {
+    int pidfd;
+    int witness; /* by token: the pipe's other end; or -1 */
+};
+
 /*
  * Makes a process that maps the given memories (descriptors) as the request
- * says, and goes to its start address. The caller owns *pidfd.
+ * says, and goes to its start address.
  */
 enum kaon_status kaon__launch(struct kaon_spawn *spawn, const int *memories,
-                              int *pidfd, struct kaon_error *err);
+                              struct launched *out, struct kaon_error *err);
 
 /* Kills a process. */
 void kaon__launch_kill(int pidfd);

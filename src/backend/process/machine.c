@@ -31,6 +31,10 @@
 
 #define HWCAP2_FSGSBASE 2 /* of <asm/hwcap2.h> */
 
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51 /* of Linux 5.14 */
+#endif
+
 /* The gate page: the code, and the filter that it installs. */
 static enum kaon_status make_gate(struct process_machine *m,
                                   struct kaon_error *err)
@@ -45,8 +49,9 @@ static enum kaon_status make_gate(struct process_machine *m,
         return kaon__fail(err, KAON_ENOMEM, "memory_bytes is too small");
     page = kaon__arena_at(&m->arena, m->gate);
     memcpy(page, kaon__gate_process, size);
+    page[kaon__gate_process_by_token - kaon__gate_process] = m->by_token;
     if (!kaon__filter_write(page + program, KAON_PAGE_SIZE - program,
-                            KAON_PROCESS_GATE + program))
+                            KAON_PROCESS_GATE + program, m->by_token))
         return kaon__fail(err, KAON_EBACKEND, "the gate does not fit its page");
     return KAON_OK;
 }
@@ -118,6 +123,17 @@ static uint32_t choose_spin(void)
     return SPIN;
 }
 
+/* The signal frame, and the little that the gate's handler pushes. */
+static uint32_t choose_frame(void)
+{
+    const uint64_t most = KAON_PROCESS_STACK_SIZE / 2;
+    uint64_t least = getauxval(AT_MINSIGSTKSZ) + KAON_PAGE_SIZE / 8;
+
+    if (least > most)
+        least = most;
+    return (uint32_t)((least + KAON_PAGE_SIZE - 1) & -KAON_PAGE_SIZE);
+}
+
 enum kaon_status
 kaon__process_machine_create(struct kaon_machine **out,
                              const struct kaon_machine_config *config,
@@ -164,6 +180,8 @@ kaon__process_machine_create(struct kaon_machine **out,
     m->machine.backend = &kaon__backend_process;
     m->machine.arena = &m->arena;
     m->spin = choose_spin();
+    m->by_token = m->spin == 0;
+    m->frame = choose_frame();
     m->next_physical =
         (ARENA_PHYSICAL + config->memory_bytes + ATTACH_ALIGN - 1) &
         -ATTACH_ALIGN;

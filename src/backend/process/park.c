@@ -31,6 +31,10 @@
  * and says that it entered, which no guest can, as none runs. If it did not,
  * the host clears all once more, and gives it another turn.
  *
+ * All this is for turns that are taken by looking. Where they are taken by
+ * token (token.c), a process whose turn is over stands still, and only the late
+ * traps are left to deal with.
+ *
  * A guest that makes the call unasked, then, has parked. One that prepares a
  * trap for the gate (the trap flag; a protection key) gets the gate's handler,
  * with flags and keys as the kernel gives them to handlers. Hence a process is
@@ -86,15 +90,18 @@ static bool has_proved(struct process_space *space)
     return space->proves && !space->parked && ask_witness(space) == turns;
 }
 
-static bool stands_still(struct process_space *space, uint32_t looks)
+static bool stands_still(const struct process_machine *m,
+                         struct process_space *space)
 {
     if (atomic_load(&space->killed))
         return false;
+    if (m->by_token)
+        return space->proved = space->stands;
     space->proved = space->proved || has_proved(space);
     if (space->proved)
         return true;
     space->parked =
-        space->parked ? !kaon__process_is_gone(space) : parks(space, looks);
+        space->parked ? !kaon__process_is_gone(space) : parks(space, m->spin);
     return space->parked;
 }
 
@@ -106,7 +113,7 @@ bool kaon__process_space_park(struct kaon_machine *machine,
 
     if (!kaon__process_is_mine(m))
         return false;
-    if (!stands_still(space, m->spin)) {
+    if (!stands_still(m, space)) {
         kaon__process_end(space);
         atomic_store(&space->killed, true);
     }
@@ -114,32 +121,35 @@ bool kaon__process_space_park(struct kaon_machine *machine,
     return true;
 }
 
-/* The gate itself uses the topmost page of its stack; most of the others were
- * never touched. */
-static void scrub_stack(struct process_machine *m,
-                        const struct process_space *space)
+/* All but what lies from `end` on; most of its pages were never touched. */
+static void scrub_stack(struct process_machine *m, uint64_t start, uint64_t end)
 {
-    uint64_t at = space->control_physical + KAON_PAGE_SIZE;
-    uint64_t top = at + (STACK_PAGES - 1) * KAON_PAGE_SIZE;
-    struct page_run rest = { at, STACK_PAGES - 1 }, run;
+    struct page_run rest = { start, (end - start) / KAON_PAGE_SIZE }, run;
 
-    memset(kaon__arena_at(&m->arena, top), 0, KAON_PAGE_SIZE);
     while (kaon__process_touched_now(m, &rest, &run)) {
         memset(kaon__arena_at(&m->arena, run.first), 0,
                run.count * KAON_PAGE_SIZE);
         rest.first = run.first + run.count * KAON_PAGE_SIZE;
-        rest.count = (top - rest.first) / KAON_PAGE_SIZE;
+        rest.count = (end - rest.first) / KAON_PAGE_SIZE;
     }
 }
 
+/* By token, a handler may be about to look at its frame: the gate clears that
+ * on its way in. */
 void kaon__process_scrub(struct process_machine *m,
                          const struct process_space *space)
 {
     unsigned char *page = (unsigned char *)space->control;
+    uint64_t stack = space->control_physical + KAON_PAGE_SIZE;
+    uint64_t frame = stack + KAON_PROCESS_STACK_SIZE - m->frame;
 
     memset(page + CONTROL_ERROR, 0, KAON_PAGE_SIZE - CONTROL_ERROR);
     space->control->host_sleeps = 0;
-    scrub_stack(m, space);
+    if (m->by_token && space->pidfd >= 0)
+        space->control->frame = m->frame;
+    else
+        memset(kaon__arena_at(&m->arena, frame), 0, m->frame);
+    scrub_stack(m, stack, frame);
 }
 
 bool kaon__process_unpark(struct process_machine *m,

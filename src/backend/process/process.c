@@ -10,8 +10,10 @@
 #include "backend/process/inside.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "backend/process/launch.h"
 #include "gate/gate.h"
@@ -97,7 +99,7 @@ static bool fill_request(struct process_machine *m, struct request *request,
                                space->control_physical + KAON_PAGE_SIZE,
                                STACK_PAGES, KAON_PROTECT_WRITE };
     bool fits;
-    int witness;
+    int kept;
 
     memset(request, 0, sizeof *request);
     request->spawn.start = in_gate(kaon__gate_process_start);
@@ -106,9 +108,10 @@ static bool fill_request(struct process_machine *m, struct request *request,
     fits = add_maps(m, request, space) && add_map(m, request, &gate) &&
            add_map(m, request, &control) && add_map(m, request, &stack);
     pthread_mutex_unlock(&m->lock);
-    witness = memory_index(request, space->witness);
-    request->spawn.witness = (uint32_t)witness;
-    return fits && witness >= 0;
+    kept = memory_index(request, m->by_token ? space->tokens : space->witness);
+    request->spawn.kept = (uint32_t)kept;
+    request->spawn.by_token = m->by_token;
+    return fits && kept >= 0;
 }
 
 bool kaon__process_fits(struct process_machine *m,
@@ -138,6 +141,22 @@ static enum kaon_status fail_ready(const struct process_space *space, bool gone,
                              "it stopped, or the machine overloaded?");
 }
 
+/* The same by token: its end would be heard, too. */
+static enum kaon_status await_told(struct process_space *space,
+                                   struct kaon_error *err)
+{
+    struct pollfd poll_for = { .fd = space->witness, .events = POLLIN };
+    const atomic_bool kicked = false;
+    int told;
+
+    do
+        told = poll(&poll_for, 1, READY_LOOKS * (LOOK_NS / 1000000));
+    while (told < 0 && errno == EINTR);
+    if (told > 0 && kaon__process_await_told(space, &kicked))
+        return KAON_OK;
+    return fail_ready(space, told > 0, err);
+}
+
 /* A new process has locked itself in, or it could not. */
 static enum kaon_status await_ready(struct process_space *space,
                                     struct kaon_error *err)
@@ -158,6 +177,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
                                       struct process_space *space,
                                       struct kaon_error *err)
 {
+    struct launched launched;
     struct request request;
     enum kaon_status status;
 
@@ -170,11 +190,18 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
         return kaon__fail(err, KAON_EBACKEND,
                           "the image has too many segments for a process: "
                           "link it with fewer");
-    status = kaon__launch(&request.spawn, request.memories, &space->pidfd, err);
-    if (!status)
-        status = await_ready(space, err);
+    if (m->by_token)
+        kaon__process_forget_token(space);
+    status = kaon__launch(&request.spawn, request.memories, &launched, err);
+    if (!status) {
+        space->pidfd = launched.pidfd;
+        if (m->by_token)
+            space->witness = launched.witness;
+        status = m->by_token ? await_told(space, err) : await_ready(space, err);
+    }
     space->parked = space->proved = false;
-    kaon__process_forget_witness(space);
+    if (!m->by_token)
+        kaon__process_forget_witness(space);
     atomic_store(&space->killed, status != KAON_OK);
     return status;
 }
@@ -184,4 +211,9 @@ void kaon__process_end(struct process_space *space)
     if (space->pidfd >= 0)
         kaon__launch_end(space->pidfd);
     space->pidfd = -1;
+    space->stands = false;
+    if (space->tokens >= 0 && space->witness >= 0) { /* the process's pipe */
+        close(space->witness);
+        space->witness = -1;
+    }
 }

@@ -33,7 +33,7 @@ enum kaon_status kaon__process_space_create(struct kaon_machine *machine,
     if (!space)
         return kaon__fail(err, KAON_ENOMEM, "out of memory for a sandbox");
     space->parent = space_of(parent);
-    space->witness = space->pidfd = -1;
+    space->witness = space->tokens = space->pidfd = -1;
     space->spin = m->spin;
     pthread_mutex_lock(&m->lock);
     space->next = m->spaces;
@@ -55,6 +55,8 @@ void kaon__process_space_free(struct process_machine *m,
         close(space->pidfd);
     if (space->witness >= 0)
         close(space->witness);
+    if (space->tokens >= 0)
+        close(space->tokens);
     if (space->control)
         atomic_fetch_sub(&m->sealed_count, 1);
     if (space->control_physical) {
@@ -182,6 +184,7 @@ enum kaon_status kaon__process_space_seal(struct kaon_machine *machine,
 {
     struct process_machine *m = process_machine(machine);
     struct process_space *space = space_of(handle);
+    int fd;
 
     space->control_physical = kaon__arena_run(&m->arena, 1 + STACK_PAGES);
     if (!space->control_physical)
@@ -190,8 +193,10 @@ enum kaon_status kaon__process_space_seal(struct kaon_machine *machine,
                           "memory_bytes, or destroy sandboxes");
     space->control = kaon__arena_at(&m->arena, space->control_physical);
     atomic_fetch_add(&m->sealed_count, 1);
-    space->witness = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (space->witness < 0)
+    /* The process sleeps on what it reads, and nobody on what it writes. */
+    fd = eventfd(0, m->by_token ? EFD_CLOEXEC : EFD_CLOEXEC | EFD_NONBLOCK);
+    *(m->by_token ? &space->tokens : &space->witness) = fd;
+    if (fd < 0)
         return kaon__fail_errno(err, KAON_EBACKEND,
                                 "cannot make a descriptor for a sandbox's "
                                 "process (eventfd: %s): raise `ulimit -n`",

@@ -28,12 +28,13 @@ struct kaon_spawn {
     uint64_t handler; /* handles each fault */
     uint32_t memory_count; /* descriptors that come with it */
     uint32_t map_count;    /* 0: kill the process whose pidfd is the memory */
-    uint32_t witness;      /* index of the descriptor that it keeps */
-    uint32_t reserved;
+    uint32_t kept;         /* index of the descriptor that it keeps: its */
+    uint32_t by_token;     /* tokens, beside a new pipe, or else its witness */
     struct kaon_spawn_map maps[KAON_SPAWN_MAPS]; /* later ones lie on top */
 };
 
-/* The answer; with a pidfd of the new process if error is 0. */
+/* The answer; if error is 0, with a pidfd of the new process and, by token, the
+ * end of its pipe that is read. */
 struct kaon_spawned {
     uint64_t id;
     int32_t error; /* errno */

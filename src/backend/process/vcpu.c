@@ -134,12 +134,16 @@ static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
                 struct kaon_exit *exit)
 {
-    bool came, slept;
+    bool came, slept = true;
 
     *exit = (struct kaon_exit){ 0 };
-    space->turns++;
-    kaon__process_give_turn(space, KAON_TURN_GUEST);
-    came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
+    if (vcpu->machine->by_token) {
+        came = kaon__process_give_token(space, &vcpu->kicked);
+    } else {
+        space->turns++;
+        kaon__process_give_turn(space, KAON_TURN_GUEST);
+        came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
+    }
     exit->crossed = !slept && space->spin != vcpu->machine->spin;
     if (atomic_load(&vcpu->kicked)) {
         exit->kind = KAON_EXIT_KICKED;
@@ -177,7 +181,7 @@ static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
     if (space->proved)
         kaon__process_scrub(vcpu->machine, space);
     else
-        control->reason = 0;
+        control->reason = control->frame = 0;
     control->mode = KAON_MODE_ENTER;
     control->spin = space->spin;
     control->ip = entry->ip;
@@ -263,7 +267,8 @@ enum kaon_status kaon__process_kick_ready(struct kaon_machine *machine,
 
 /*
  * Kills the process, and wakes who waits for it: he finds his turn has come,
- * unless the guest is quick to take it back, and then looks a little later.
+ * unless the guest is quick to take it back, and then looks a little later. By
+ * token, its end wakes him.
  */
 void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu)
 {

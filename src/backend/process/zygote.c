@@ -222,39 +222,63 @@ static void map_all(const struct kaon_spawn *spawn, const int32_t *fds)
     }
 }
 
-/* All descriptors but one, which gets the number that the gate knows. */
-static void close_all_but(int32_t fd)
+/* All descriptors but the first ones. */
+static void close_from(unsigned first)
 {
-    if (CALL(SYS_dup2, fd, KAON_PROCESS_WITNESS, 0, 0) != KAON_PROCESS_WITNESS)
-        leave(5);
-    if (CALL(SYS_close_range, KAON_PROCESS_WITNESS + 1, ~0u, 0, 0) == 0)
+    if (CALL(SYS_close_range, first, ~0u, 0, 0) == 0)
         return;
-    for (unsigned other = KAON_PROCESS_WITNESS + 1; other < 64; other++)
+    for (unsigned other = first; other < 64; other++)
         CALL(SYS_close, other, 0, 0, 0);
 }
 
+/* Out of the way of the numbers that the gate knows. */
+static long move_up(int32_t fd)
+{
+    return CALL(SYS_fcntl, fd, F_DUPFD, KAON_PROCESS_TOKENS + 1, 0);
+}
+
+static void put_at(long fd, long number)
+{
+    if (fd < 0 || CALL(SYS_dup2, fd, number, 0, 0) != number)
+        leave(5);
+}
+
+/* By token, the pipe is the witness. */
+static void keep_descriptors(const struct kaon_spawn *spawn, int32_t kept,
+                             int32_t pipe)
+{
+    long first = move_up(spawn->by_token ? pipe : kept);
+    long second = spawn->by_token ? move_up(kept) : -1;
+
+    put_at(first, KAON_PROCESS_WITNESS);
+    if (spawn->by_token)
+        put_at(second, KAON_PROCESS_TOKENS);
+    close_from(KAON_PROCESS_WITNESS + 1 + spawn->by_token);
+}
+
 static _Noreturn void child(const struct kaon_spawn *spawn, const int32_t *fds,
-                            long zygote)
+                            int32_t pipe, long zygote)
 {
     CALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
     if (CALL(SYS_getppid, 0, 0, 0, 0) != zygote)
         leave(4);
     map_all(spawn, fds);
     handle_signals(spawn);
-    close_all_but(fds[spawn->witness]);
+    keep_descriptors(spawn, fds[spawn->kept], pipe);
     __asm__ volatile("jmp *%0" : : "r"(spawn->start) : "memory");
     __builtin_unreachable();
 }
 
 /* ---- Requests ---------------------------------------------------------- */
 
-/* Answers with errno, or with the pidfd of a new process. */
-static void answer(uint64_t id, long error, int32_t pidfd)
+/* Answers with errno, or with what the host is to have of a new process: its
+ * pidfd and, if there is one, the end of a pipe. */
+static void answer(uint64_t id, long error, int32_t pidfd, int32_t pipe)
 {
     struct kaon_spawned spawned = { id, (int32_t)error, 0 };
     struct io_vector vector = { &spawned, sizeof spawned };
     struct rights rights = {
-        rights_size(1), SOL_SOCKET, SCM_RIGHTS, { pidfd }
+        rights_size(pipe < 0 ? 1 : 2), SOL_SOCKET, SCM_RIGHTS, { pidfd, pipe }
     };
     struct message message = { .vectors = &vector, .vector_count = 1 };
 
@@ -265,18 +289,28 @@ static void answer(uint64_t id, long error, int32_t pidfd)
     CALL(SYS_sendmsg, KAON_ZYGOTE_SOCKET, &message, MSG_NOSIGNAL, 0);
 }
 
+static void close_all(const int32_t *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (fds[i] >= 0)
+            CALL(SYS_close, fds[i], 0, 0, 0);
+}
+
+/* Nobody but the child keeps the end of the pipe that is written to. */
 static void spawn_child(const struct kaon_spawn *spawn, const int32_t *fds,
                         long zygote)
 {
-    int32_t pidfd = -1;
-    /* clone3() is what older container runtimes refuse. */
-    long pid = CALL(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0);
+    int32_t pidfd = -1, pipe[2] = { -1, -1 };
+    long pid = spawn->by_token ? CALL(SYS_pipe2, pipe, O_CLOEXEC, 0, 0) : 0;
 
+    /* clone3() is what older container runtimes refuse. */
     if (pid == 0)
-        child(spawn, fds, zygote);
-    answer(spawn->id, pid < 0 ? -pid : 0, pidfd);
-    if (pidfd >= 0)
-        CALL(SYS_close, pidfd, 0, 0, 0);
+        pid = CALL(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0);
+    if (pid == 0)
+        child(spawn, fds, pipe[1], zygote);
+    answer(spawn->id, pid < 0 ? -pid : 0, pidfd, pipe[0]);
+    close_all(pipe, 2);
+    close_all(&pidfd, 1);
 }
 
 /* Descriptors get lost on their way if there is no place for them here. */
@@ -284,12 +318,12 @@ static void serve(const struct kaon_spawn *spawn, const int32_t *fds,
                   uint64_t fd_count, long zygote)
 {
     if (fd_count < spawn->memory_count) {
-        answer(spawn->id, EMFILE, -1);
+        answer(spawn->id, EMFILE, -1, -1);
     } else if (spawn->map_count) {
         spawn_child(spawn, fds, zygote);
     } else {
         CALL(SYS_pidfd_send_signal, fds[0], SIGKILL, 0, 0);
-        answer(spawn->id, ESRCH, -1);
+        answer(spawn->id, ESRCH, -1, -1);
     }
 }
 
@@ -313,7 +347,7 @@ static int serve_one(long zygote)
     if (size == -EINTR)
         return 1;
     if (size != sizeof request || request.map_count > KAON_SPAWN_MAPS ||
-        request.witness >= KAON_SPAWN_MEMORIES)
+        request.kept >= KAON_SPAWN_MEMORIES)
         return 0;
     if (message.control_size >= RIGHTS_HEAD)
         fds = (received.size - RIGHTS_HEAD) / sizeof(int32_t);

@@ -184,9 +184,10 @@ KAON_API int kaon_snapshot_mapping(const struct kaon_snapshot *snapshot,
  * who can write to a layout decides what its guests do.
  *
  * While a snapshot is open, its pages stay in their files, and all processes
- * that have it open share the system's copies of them. So these files should
- * not change: replace a layout, do not write to its blobs (kaon_snapshot_save()
- * never does). Should one change or shrink nevertheless, after it was checked,
+ * that have it open share the system's copies of them; those of a small layer,
+ * and up to 512 of each other that sandboxes own, are kept in memory besides.
+ * So these files should not change: replace a layout, do not write to its
+ * blobs (kaon_snapshot_save() never does). Should one change or shrink nevertheless, after it was checked,
  * the host survives it: guests get what is there, zeroes where nothing is any
  * more, or end with KAON_FAULT.
  */

@@ -133,10 +133,24 @@ IN_LENT_MEMORY static int be_parent_for_a_moment(void *user)
     return 0;
 }
 
+static void await_end(int pidfd);
+
+/* Somebody killed the zygote's parent, perhaps before it had made the zygote.
+ * Whoever still runs in our memory must be gone before its stack is. */
+static void abandon(struct start *start)
+{
+    if (start->pidfd >= 0) {
+        syscall(SYS_pidfd_send_signal, start->pidfd, SIGKILL, NULL, 0);
+        await_end(start->pidfd);
+    }
+    start->error = ECHILD;
+}
+
 /* With all signals blocked: a handler must not run in the children. */
 static bool clone_zygote(struct start *start)
 {
     sigset_t all, before;
+    int ended = 0;
     long parent;
 
     start->stack = mmap(NULL, 2 * STACK_SIZE, PROT_READ | PROT_WRITE,
@@ -144,6 +158,7 @@ static bool clone_zygote(struct start *start)
     if (start->stack == MAP_FAILED)
         return false;
     start->error = 0;
+    start->pidfd = -1;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     parent =
@@ -152,8 +167,10 @@ static bool clone_zygote(struct start *start)
     if (parent < 0)
         start->error = (int)-parent;
     else
-        while (waitpid((pid_t)parent, NULL, __WALL) < 0 && errno == EINTR)
+        while (waitpid((pid_t)parent, &ended, __WALL) < 0 && errno == EINTR)
             ;
+    if (!start->error && (ended != 0 || start->pidfd < 0))
+        abandon(start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     munmap(start->stack, 2 * STACK_SIZE);
     errno = start->error;
@@ -250,8 +267,6 @@ close_program:
     close(start.program);
     return status;
 }
-
-static void await_end(int pidfd);
 
 static void end_zygote(void)
 {

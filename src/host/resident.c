@@ -30,12 +30,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 #include <kaon/resident.h>
 #include <linux/futex.h>
 
 #include "gate/gate.h"
+#include "host/clock.h"
 #include "host/error.h"
 #include "host/image.h"
 #include "host/options.h"
@@ -44,7 +44,7 @@
 /* Some times what it takes to wake a thread, which in a virtual machine is up
  * to 0.1 ms: calls in a row are not to sleep. */
 #define SPIN_DEFAULT UINT64_C(1000000)
-#define SPIN_MAX (UINT64_C(60) * 1000000000)
+#define SPIN_MAX (60 * KAON_SECOND)
 
 /* Its own calls of ours are not deep. Sanitizers want some more. */
 #define RUNNER_STACK ((size_t)256 << 10)
@@ -335,14 +335,6 @@ void kaon__resident_end(struct kaon_sandbox *sandbox)
     sandbox->spin_looks = 0;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* So many looks take about that long: CPUs differ by a factor of ten in what a
  * pause takes. The shortest of a few samples, for the thread may be stopped in
  * one. */
@@ -352,11 +344,11 @@ static uint32_t looks_of(uint64_t nanoseconds)
     uint64_t shortest = UINT64_MAX, looks;
 
     for (int i = 0; i < 4; i++) {
-        uint64_t start = now_ns(), taken;
+        uint64_t start = kaon__clock_now(), taken;
 
         for (unsigned k = 0; k < sample; k++)
             kaon__pause();
-        taken = now_ns() - start;
+        taken = kaon__clock_now() - start;
         if (taken < shortest)
             shortest = taken;
     }

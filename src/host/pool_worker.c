@@ -10,11 +10,11 @@
 #include "host/pool.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "host/clock.h"
 #include "host/error.h"
+#include "host/thread.h"
 
 /* After a failure to make a sandbox. */
 #define RETRY_NS (KAON_SECOND / 10)
@@ -157,16 +157,10 @@ static void *run(void *user)
     return NULL;
 }
 
-/* The program's signals are for its own threads. */
 enum kaon_status kaon__pool_start_worker(struct kaon_pool *pool,
                                          struct kaon_error *err)
 {
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    errno = pthread_create(&pool->worker, NULL, run, pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = kaon__thread_start(&pool->worker, NULL, run, pool);
     if (errno)
         return kaon__fail_errno(err, KAON_ENOMEM,
                                 "cannot start the pool's thread: %s",

@@ -26,7 +26,6 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -40,6 +39,7 @@
 #include "host/image.h"
 #include "host/options.h"
 #include "host/pause.h"
+#include "host/thread.h"
 
 /* Some times what it takes to wake a thread, which in a virtual machine is up
  * to 0.1 ms: calls in a row are not to sleep. */
@@ -164,20 +164,16 @@ static void *runner(void *user)
     return NULL;
 }
 
-/* The program's signals are for its own threads; the kick's is let in when the
- * runner borrows its vCPU. */
+/* The kick's signal is let in when the runner borrows its vCPU. */
 static int start_runner(struct kaon_resident *resident)
 {
     pthread_attr_t attributes;
-    sigset_t all, before;
     int error;
 
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, RUNNER_STACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&resident->runner, &attributes, runner, resident);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    error =
+        kaon__thread_start(&resident->runner, &attributes, runner, resident);
     pthread_attr_destroy(&attributes);
     return error;
 }

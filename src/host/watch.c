@@ -9,11 +9,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "host/clock.h"
 #include "host/error.h"
+#include "host/thread.h"
 
 static struct {
     pthread_mutex_t lock;
@@ -76,19 +76,6 @@ static void *run(void *unused)
     return NULL;
 }
 
-/* The program's signals are for its own threads. */
-static int start_thread(void)
-{
-    sigset_t all, before;
-    int error;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&watcher.thread, NULL, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 /* A child has the memory, but not the thread, and a lock that may be held. */
 static void forget(void)
 {
@@ -120,7 +107,7 @@ enum kaon_status kaon__watch_open(struct kaon_watch *watch,
         pthread_cond_wait(&watcher.changed, &watcher.lock);
     if (!watcher.running) {
         watcher.wake = KAON_NEVER;
-        errno = start_thread();
+        errno = kaon__thread_start(&watcher.thread, NULL, run, NULL);
         if (errno)
             status = kaon__fail_errno(err, KAON_ENOMEM,
                                       "cannot start the thread that watches "

@@ -41,6 +41,18 @@ enum kaon_status kaon__fail_errno(struct kaon_error *err,
     return status;
 }
 
+enum kaon_status kaon__fail_because(struct kaon_error *err,
+                                    const struct kaon_error *why,
+                                    const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fill(err, why->status, why->sys_errno, format, args);
+    va_end(args);
+    return why->status;
+}
+
 const char *kaon_status_name(enum kaon_status status)
 {
     switch (status) {

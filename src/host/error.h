@@ -18,4 +18,10 @@ enum kaon_status kaon__fail_errno(struct kaon_error *err,
                                   enum kaon_status status, const char *format,
                                   ...) __attribute__((format(printf, 3, 4)));
 
+/* Passes another failure on, in other words. */
+enum kaon_status kaon__fail_because(struct kaon_error *err,
+                                    const struct kaon_error *why,
+                                    const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 #endif

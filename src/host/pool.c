@@ -172,12 +172,10 @@ static enum kaon_status make_first(struct kaon_pool *pool,
         enum kaon_status status = kaon__pool_make(pool, slot, &why);
 
         if (status == KAON_ENOMEM || status == KAON_EBACKEND) {
-            kaon__fail(err, status,
-                       "the pool has %u sandboxes of min %u, and cannot make "
-                       "one more: %.160s",
-                       i, pool->min, why.text);
-            if (err)
-                err->sys_errno = why.sys_errno;
+            kaon__fail_because(err, &why,
+                               "the pool has %u sandboxes of min %u, and "
+                               "cannot make one more: %.160s",
+                               i, pool->min, why.text);
         } else if (status && err) {
             *err = why;
         }

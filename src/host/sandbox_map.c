@@ -98,17 +98,6 @@ enum kaon_status kaon_sandbox_map(struct kaon_sandbox *sandbox,
 
 /* ---- From the start ---------------------------------------------------- */
 
-static enum kaon_status fail_listed(struct kaon_error *err, size_t index,
-                                    const struct kaon_error *why)
-{
-    enum kaon_status status =
-        kaon__fail(err, why->status, "mappings[%zu]: %s", index, why->text);
-
-    if (err)
-        err->sys_errno = why->sys_errno;
-    return status;
-}
-
 static enum kaon_status map_one(struct kaon_sandbox *sandbox,
                                 const struct kaon_sandbox_mapping *mapping,
                                 bool with_address, struct kaon_error *err)
@@ -137,7 +126,8 @@ static enum kaon_status map_some(struct kaon_sandbox *sandbox,
         struct kaon_error why = { 0 };
 
         if (map_one(sandbox, &mappings[i], with_address, &why))
-            return fail_listed(err, i, &why);
+            return kaon__fail_because(err, &why, "mappings[%zu]: %s", i,
+                                      why.text);
     }
     return KAON_OK;
 }

@@ -43,11 +43,9 @@ enum kaon_status kaon__store_blame(struct kaon_error *err,
     size_t length = strlen(directory);
     bool cut = length > 60;
 
-    kaon__fail(err, why->status, "%s %s%s: %s", what, cut ? "..." : "",
-               cut ? directory + length - 57 : directory, why->text);
-    if (err)
-        err->sys_errno = why->sys_errno;
-    return why->status;
+    return kaon__fail_because(err, why, "%s %s%s: %s", what, cut ? "..." : "",
+                              cut ? directory + length - 57 : directory,
+                              why->text);
 }
 
 /* ---- The directory ----------------------------------------------------- */

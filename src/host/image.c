@@ -19,6 +19,7 @@
 
 #include "host/elf.h"
 #include "host/error.h"
+#include "host/read.h"
 #include "host/sha256.h"
 
 /* No linked program is nearly as large, and we must hold it in memory. */
@@ -165,18 +166,10 @@ static enum kaon_status read_file(int fd, const char *path,
                                   unsigned char *bytes, size_t *size,
                                   struct kaon_error *err)
 {
-    size_t done = 0;
+    size_t done = kaon__read_at(fd, bytes, *size, 0);
 
-    while (done < *size) {
-        ssize_t got = read(fd, bytes + done, *size - done);
-
-        if (got == 0)
-            break;
-        if (got > 0)
-            done += (size_t)got;
-        else if (errno != EINTR)
-            return fail_io(err, "read", path);
-    }
+    if (done < *size && errno)
+        return fail_io(err, "read", path);
     *size = done;
     return KAON_OK;
 }

@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "host/error.h"
 #include "host/memory_file.h"
+#include "host/read.h"
 
 /* Never changes once it is in its place. */
 struct kaon_kept_page {
@@ -126,22 +127,10 @@ enum kaon_status kaon__layer_open(struct kaon_layer **out, int fd,
 static bool read_file(const struct kaon_layer *layer, uint64_t offset, void *to,
                       size_t size)
 {
-    char *at = to;
+    size_t had = kaon__read_at(layer->fd, to, size, offset);
 
-    while (size) {
-        ssize_t got = pread(layer->fd, at, size, (off_t)offset);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            memset(at, 0, size);
-            return false;
-        }
-        at += got;
-        size -= (size_t)got;
-        offset += (uint64_t)got;
-    }
-    return true;
+    memset((char *)to + had, 0, size - had);
+    return had == size;
 }
 
 /* Reads it into a page of its own first: `to` is where a guest can write. */

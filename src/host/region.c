@@ -17,6 +17,7 @@
 
 #include "host/error.h"
 #include "host/memory_file.h"
+#include "host/read.h"
 
 /* What an address space, a file and a page table can have, and then some. */
 #define SIZE_MAX_BYTES (UINT64_C(1) << 46)
@@ -238,23 +239,11 @@ uint64_t kaon_region_size(const struct kaon_region *region)
 
 /* Until size is had, or the file ends; -1 if it cannot be read. */
 static ssize_t read_file(const struct kaon_region *region, uint64_t offset,
-                         unsigned char *to, size_t size)
+                         void *to, size_t size)
 {
-    size_t had = 0;
+    size_t had = kaon__read_at(region->fd, to, size, region->offset + offset);
 
-    while (had < size) {
-        ssize_t got = pread(region->fd, to + had, size - had,
-                            (off_t)(region->offset + offset + had));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        had += (size_t)got;
-    }
-    return (ssize_t)had;
+    return had < size && errno ? -1 : (ssize_t)had;
 }
 
 ssize_t kaon__region_read(const struct kaon_region *region, uint64_t offset,

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "host/error.h"
+#include "host/read.h"
 
 /* What is hashed at a time: within most caches, and less than what malloc()
  * would map and unmap each time. */
@@ -159,24 +160,13 @@ static enum kaon_status read_exactly(int fd, const char *called, void *to,
                                      size_t size, uint64_t offset,
                                      struct kaon_error *err)
 {
-    char *at = to;
-
-    while (size) {
-        ssize_t got = pread(fd, at, size, (off_t)offset);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return kaon__fail_errno(err, KAON_EIO, "cannot read %s: %s", called,
-                                    strerror(errno));
-        if (got == 0)
-            return kaon__fail(err, KAON_ESNAPSHOT,
-                              "%s shrank while it was read", called);
-        at += got;
-        size -= (size_t)got;
-        offset += (uint64_t)got;
-    }
-    return KAON_OK;
+    if (kaon__read_at(fd, to, size, offset) == size)
+        return KAON_OK;
+    if (errno)
+        return kaon__fail_errno(err, KAON_EIO, "cannot read %s: %s", called,
+                                strerror(errno));
+    return kaon__fail(err, KAON_ESNAPSHOT, "%s shrank while it was read",
+                      called);
 }
 
 /* Reads all of a file into memory, and closes it. */
@@ -293,20 +283,12 @@ enum kaon_status kaon__store_check(int fd, const struct kaon_blob *blob,
     return status ? status : compare(&digest, blob, err);
 }
 
-/* Closes the file. */
-static enum kaon_status read_whole(int fd, const struct kaon_blob *blob,
-                                   bool check, void *to, struct kaon_error *err)
+/* The bytes are all of the blob's file. */
+static enum kaon_status check_bytes(const struct kaon_blob *blob,
+                                    const void *bytes, struct kaon_error *err)
 {
-    char name[BLOB_NAME_SIZE];
-    struct kaon_digest digest;
-    enum kaon_status status;
+    const struct kaon_digest digest = kaon__sha256(bytes, blob->size);
 
-    name_blob(blob, name);
-    status = read_exactly(fd, name, to, blob->size, 0, err);
-    close(fd);
-    if (status || !check)
-        return status;
-    digest = kaon__sha256(to, blob->size);
     return compare(&digest, blob, err);
 }
 
@@ -314,34 +296,34 @@ enum kaon_status kaon__store_fill(const struct kaon_store *store,
                                   const struct kaon_blob *blob, bool check,
                                   void *to, struct kaon_error *err)
 {
+    char name[BLOB_NAME_SIZE];
     int fd;
     enum kaon_status status = kaon__store_open_blob(store, blob, &fd, err);
 
-    return status ? status : read_whole(fd, blob, check, to, err);
+    if (status)
+        return status;
+    name_blob(blob, name);
+    status = read_exactly(fd, name, to, blob->size, 0, err);
+    close(fd);
+    return status || !check ? status : check_bytes(blob, to, err);
 }
 
-/* Memory is asked for once the file is known to have as much. */
 enum kaon_status kaon__store_read_blob(const struct kaon_store *store,
                                        const struct kaon_blob *blob, bool check,
                                        char **bytes, struct kaon_error *err)
 {
+    char name[BLOB_NAME_SIZE];
     int fd;
     enum kaon_status status = kaon__store_open_blob(store, blob, &fd, err);
-    char *memory;
 
     if (status)
         return status;
-    memory = malloc(blob->size ? blob->size : 1);
-    if (!memory) {
-        close(fd);
-        return kaon__fail(err, KAON_ENOMEM,
-                          "out of memory for %" PRIu64 " bytes of a snapshot",
-                          blob->size);
-    }
-    status = read_whole(fd, blob, check, memory, err);
+    name_blob(blob, name);
+    status = slurp(fd, name, blob->size, bytes, err);
+    if (status || !check)
+        return status;
+    status = check_bytes(blob, *bytes, err);
     if (status)
-        free(memory);
-    else
-        *bytes = memory;
+        free(*bytes);
     return status;
 }

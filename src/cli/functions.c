@@ -7,22 +7,27 @@
 
 #include "cli/text.h"
 
-void functions_text(const char *title, const struct kaon_image *image,
-                    lister list)
+size_t functions_lines(FILE *out, const struct kaon_image *image, lister list)
 {
     struct kaon_signature function;
     size_t count = 0;
 
-    printf("%s:\n", title);
     for (; list(image, count, &function); count++) {
         char text[512];
 
         kaon_signature_format(&function, text, sizeof text);
-        fputs("  ", stdout);
-        text_put(stdout, text);
-        putchar('\n');
+        fputs("  ", out);
+        text_put(out, text);
+        fputc('\n', out);
     }
-    if (count == 0)
+    return count;
+}
+
+void functions_text(const char *title, const struct kaon_image *image,
+                    lister list)
+{
+    printf("%s:\n", title);
+    if (functions_lines(stdout, image, list) == 0)
         puts("  none");
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/functions.h"
 #include "cli/isolation.h"
 #include "cli/outcome.h"
 #include "cli/text.h"
@@ -43,17 +44,8 @@ int session_fail(const struct session *session, const struct kaon_error *err)
 
 int session_list(const struct session *session, const char *path)
 {
-    struct kaon_signature function;
-
     usage_error(session->name, "name a function of %s:", path);
-    for (size_t i = 0; kaon_image_export(session->image, i, &function); i++) {
-        char text[512];
-
-        kaon_signature_format(&function, text, sizeof text);
-        fputs("  ", stderr);
-        text_put(stderr, text);
-        fputc('\n', stderr);
-    }
+    functions_lines(stderr, session->image, kaon_image_export);
     return EXIT_USAGE;
 }
 

@@ -172,23 +172,28 @@ struct source {
             "believe that its files are what was saved"                         \
     }
 
-static enum kaon_status open_source(struct kaon_snapshot **out,
-                                    const struct source *source,
-                                    const char *directory,
-                                    struct kaon_error *err)
-{
-    return kaon_snapshot_open(
-        out, directory,
-        KAON_OPEN_OPTS(.name = source->name, .skip_digests = source->believe),
-        err);
-}
-
 /* The files that the command line names for mappings. */
 struct regions {
     char names[OPTION_LIST_MAX][KAON_MAP_NAME_MAX + 1];
     struct kaon_named_region list[OPTION_LIST_MAX];
     size_t count;
 };
+
+static const struct regions no_regions;
+
+static enum kaon_status open_source(struct kaon_snapshot **out,
+                                    const struct source *source,
+                                    const struct regions *regions,
+                                    const char *directory,
+                                    struct kaon_error *err)
+{
+    return kaon_snapshot_open(out, directory,
+                              KAON_OPEN_OPTS(.name = source->name,
+                                             .skip_digests = source->believe,
+                                             .regions = regions->list,
+                                             .region_count = regions->count),
+                              err);
+}
 
 static void close_regions(struct regions *regions)
 {
@@ -233,7 +238,7 @@ static enum kaon_status open_regions(struct regions *regions,
     enum kaon_status status = KAON_OK;
 
     if (source->maps.count)
-        status = open_source(&snapshot, &look, directory, err);
+        status = open_source(&snapshot, &look, &no_regions, directory, err);
     if (status || source->maps.count == 0)
         return status;
     for (size_t i = 0; !status && i < source->maps.count; i++)
@@ -252,13 +257,7 @@ static enum kaon_status open_mapped(struct kaon_snapshot **out,
     enum kaon_status status = open_regions(&regions, source, directory, err);
 
     if (!status)
-        status =
-            kaon_snapshot_open(out, directory,
-                               KAON_OPEN_OPTS(.name = source->name,
-                                              .skip_digests = source->believe,
-                                              .regions = regions.list,
-                                              .region_count = regions.count),
-                               err);
+        status = open_source(out, source, &regions, directory, err);
     close_regions(&regions);
     return status;
 }
@@ -465,7 +464,7 @@ static int show_main(int argc, char **argv)
     if (count != 1)
         return usage_error(command_show.name, "name one directory: see kaon "
                                               "snapshot inspect --help");
-    if (open_source(&snapshot, &source, argv[1], &err))
+    if (open_source(&snapshot, &source, &no_regions, argv[1], &err))
         return host_error(command_show.name, &err);
     code = kaon_snapshot_stats(snapshot, &stats) ? EXIT_HOST : EXIT_GOOD;
     if (!code)

@@ -339,12 +339,8 @@ enum kaon_status kaon_pool_stats(struct kaon_pool *pool,
         out->acquired += atomic_load(&slot->acquired);
         out->cleaned += atomic_load(&slot->cleaned);
     }
-    for (unsigned i = 0; i < KAON_POCKETS; i++) {
-        uint32_t content = atomic_load(&pool->pockets[i].content);
-
-        out->ready +=
-            content != KAON_POCKET_EMPTY && content != KAON_POCKET_SHUT;
-    }
+    for (unsigned i = 0; i < KAON_POCKETS; i++)
+        out->ready += kaon__pocket_has(atomic_load(&pool->pockets[i].content));
     pthread_mutex_lock(&pool->lock);
     out->waited = pool->waited;
     out->refused = pool->refused;

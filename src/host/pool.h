@@ -49,6 +49,11 @@ struct kaon_pocket {
 #define KAON_POCKET_EMPTY 0
 #define KAON_POCKET_SHUT UINT32_MAX
 
+static inline bool kaon__pocket_has(uint32_t content)
+{
+    return content != KAON_POCKET_EMPTY && content != KAON_POCKET_SHUT;
+}
+
 struct kaon_pool {
     struct kaon_snapshot *snapshot; /* a reference */
     struct kaon_sandbox_opts opts;  /* with references */

@@ -33,7 +33,7 @@ static uint32_t take(struct kaon_pocket *pocket)
 {
     uint32_t content = atomic_load(&pocket->content);
 
-    if (content == KAON_POCKET_EMPTY || content == KAON_POCKET_SHUT ||
+    if (!kaon__pocket_has(content) ||
         !atomic_compare_exchange_strong(&pocket->content, &content,
                                         KAON_POCKET_EMPTY))
         return KAON_POOL_NONE;
@@ -67,7 +67,7 @@ void kaon__pool_shut_ready(struct kaon_pool *pool)
         uint32_t content =
             atomic_exchange(&pool->pockets[i].content, KAON_POCKET_SHUT);
 
-        if (content != KAON_POCKET_EMPTY && content != KAON_POCKET_SHUT)
+        if (kaon__pocket_has(content))
             kaon__stack_push_shut(&pool->ready, content - 1);
     }
 }

@@ -148,3 +148,20 @@ void file_write(const char *path, const void *bytes, size_t size)
     must(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0,
          "fwrite", path);
 }
+
+void file_each_damage(const char *path, size_t step,
+                      void (*function)(const char *path, void *user),
+                      void *user)
+{
+    size_t size;
+    char *bytes = file_read(path, &size);
+
+    for (size_t at = 0; at<size; at += size> 4096 ? step : 1) {
+        bytes[at] = (char)~bytes[at];
+        file_write(path, bytes, size);
+        function(path, user);
+        bytes[at] = (char)~bytes[at];
+    }
+    file_write(path, bytes, size);
+    free(bytes);
+}

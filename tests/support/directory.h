@@ -29,4 +29,10 @@ void directory_each(const char *path,
 char *file_read(const char *path, size_t *size);
 void file_write(const char *path, const void *bytes, size_t size);
 
+/* Calls a function with a file of which one byte is inverted: of a small file
+ * each in turn, of one with more than 4096 bytes each `step`th. */
+void file_each_damage(const char *path, size_t step,
+                      void (*function)(const char *path, void *user),
+                      void *user);
+
 #endif

@@ -726,21 +726,17 @@ static void a_write_set_is_a_guests(void **state)
 }
 
 /* With the digests skipped all that is in map and ELF reaches the parsers. */
-static void flip_unseen(const char *file, void *user)
+static void open_unseen(const char *file, void *user)
 {
     const struct saved *saved = user;
-    size_t size;
-    char *bytes = file_read(file, &size);
-    size_t step = size > 4096 ? 97 : 1;
 
-    for (size_t at = 0; at < size; at += step) {
-        bytes[at] = (char)~bytes[at];
-        file_write(file, bytes, size);
-        open_it(saved->path, KAON_OPEN_OPTS(.skip_digests = 1));
-        bytes[at] = (char)~bytes[at];
-    }
-    file_write(file, bytes, size);
-    free(bytes);
+    (void)file;
+    open_it(saved->path, KAON_OPEN_OPTS(.skip_digests = 1));
+}
+
+static void flip_unseen(const char *file, void *user)
+{
+    file_each_damage(file, 97, open_unseen, user);
 }
 
 static void unseen_damage_harms_nobody(void **state)

@@ -281,15 +281,38 @@ static void assert_ended(const struct stage *stage, size_t at,
     assert_int_equal(kaon_sandbox_state(stage->sandbox), KAON_SANDBOX_POISONED);
 }
 
+/* How a call ends that the sandbox does not survive. */
+struct end {
+    const char *function;
+    struct kaon_value arg;
+    uint64_t deadline_ns;
+    enum kaon_outcome_kind kind;
+    const char *words;
+};
+
+/* Three calls, of which the one at `at` ends so. */
+static struct stage *begin_and_end(const struct end *end, size_t at,
+                                   uint64_t deadline_ns)
+{
+    struct stage *stage = begin();
+
+    for (size_t i = 0; i < 3; i++) {
+        if (i == at)
+            add(stage, end->function, &end->arg,
+                end->arg.type != KAON_TYPE_VOID);
+        else
+            add(stage, i % 2 ? "through" : "echo",
+                KAON_ARGS(kaon_string("kept")));
+    }
+    make(stage, deadline_ns);
+    return stage;
+}
+
+/* A deadline may be over before a busy machine comes to the call that is to
+ * be stopped: it is of twice the time then. */
 static void a_call_that_poisons_keeps_what_was_before(void **state)
 {
-    static const struct {
-        const char *function;
-        struct kaon_value arg;
-        uint64_t deadline_ns;
-        enum kaon_outcome_kind kind;
-        const char *words;
-    } ends[] = {
+    static const struct end ends[] = {
         { "give_up", { 0 }, 0, KAON_ABORT, "enough" },
         { "touch",
           { .type = KAON_TYPE_U64, .u64 = 0x1000 },
@@ -306,43 +329,64 @@ static void a_call_that_poisons_keeps_what_was_before(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
         for (size_t at = 0; at < 3; at++) {
-            struct stage *stage = begin();
+            uint64_t deadline = ends[k].deadline_ns;
+            struct stage *stage = begin_and_end(&ends[k], at, deadline);
 
-            for (size_t i = 0; i < 3; i++) {
-                if (i == at)
-                    add(stage, ends[k].function, &ends[k].arg,
-                        ends[k].arg.type != KAON_TYPE_VOID);
-                else
-                    add(stage, i % 2 ? "through" : "echo",
-                        KAON_ARGS(kaon_string("kept")));
+            while (deadline && stage->outcomes[at].kind == KAON_NOT_RUN) {
+                finish(stage);
+                stage = begin_and_end(&ends[k], at, deadline *= 2);
             }
-            make(stage, ends[k].deadline_ns);
             assert_ended(stage, at, ends[k].kind, ends[k].words);
             finish(stage);
         }
 }
 
-static void *interrupt_later(void *sandbox)
+struct interrupter {
+    struct kaon_sandbox *sandbox;
+    uint64_t delay; /* from when the batch runs */
+    enum kaon_status status;
+};
+
+static void *interrupt_later(void *user)
 {
-    e2e_sleep(30 * MILLISECOND * harness_slowness());
-    return kaon_sandbox_interrupt(sandbox, NULL) ? sandbox : NULL;
+    struct interrupter *interrupter = user;
+
+    while (kaon_sandbox_state(interrupter->sandbox) != KAON_SANDBOX_RUNNING)
+        e2e_sleep(MILLISECOND / 10);
+    e2e_sleep(interrupter->delay);
+    interrupter->status = kaon_sandbox_interrupt(interrupter->sandbox, NULL);
+    return NULL;
 }
 
-static void an_interrupt_stops_the_call_that_runs(void **state)
+/* The second of three calls spins. */
+static struct stage *begin_and_interrupt(uint64_t delay)
 {
     struct stage *stage = begin();
+    struct interrupter interrupter = { stage->sandbox, delay, KAON_OK };
     pthread_t thread;
-    void *failed;
 
-    (void)state;
     add(stage, "echo", KAON_ARGS(kaon_string("kept")));
     add(stage, "spin", KAON_NO_ARGS);
     add(stage, "count", KAON_NO_ARGS);
     assert_int_equal(
-        pthread_create(&thread, NULL, interrupt_later, stage->sandbox), 0);
+        pthread_create(&thread, NULL, interrupt_later, &interrupter), 0);
     make(stage, 0);
-    assert_int_equal(pthread_join(thread, &failed), 0);
-    assert_null(failed);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(interrupter.status, KAON_OK);
+    return stage;
+}
+
+/* After twice the time, where the first call was still to end. */
+static void an_interrupt_stops_the_call_that_runs(void **state)
+{
+    uint64_t delay = 10 * MILLISECOND;
+    struct stage *stage = begin_and_interrupt(delay);
+
+    (void)state;
+    while (stage->outcomes[1].kind == KAON_NOT_RUN) {
+        finish(stage);
+        stage = begin_and_interrupt(delay *= 2);
+    }
     assert_ended(stage, 1, KAON_CANCELLED, "spin was interrupted");
     finish(stage);
 }
@@ -438,6 +482,20 @@ static void their_order_with_host_calls_is_kept(void **state)
     finish(stage);
 }
 
+static struct stage *begin_and_log(uint32_t what, uint64_t deadline,
+                                   struct kaon_outcome *out)
+{
+    struct stage *stage = begin();
+    struct kaon_error err = { 0 };
+
+    ASSERT_OK(kaon_call(stage->sandbox, out, "log_and",
+                        KAON_ARGS(kaon_string("last words"), kaon_u32(what)),
+                        KAON_CALL_OPTS(.deadline_ns = deadline), &err));
+    return stage;
+}
+
+/* The guest that spins gets a deadline of twice the time, if one was over
+ * before it had said something. */
 static void what_was_posted_arrives_whatever_ends_the_call(void **state)
 {
     static const enum kaon_outcome_kind kinds[] = {
@@ -446,16 +504,15 @@ static void what_was_posted_arrives_whatever_ends_the_call(void **state)
 
     (void)state;
     for (uint32_t what = 0; what < 5; what++) {
-        struct stage *stage = begin();
-        struct kaon_error err = { 0 };
+        const bool spins = kinds[what] == KAON_DEADLINE;
+        uint64_t deadline = spins ? 50 * MILLISECOND : 0;
         struct kaon_outcome out;
+        struct stage *stage = begin_and_log(what, deadline, &out);
 
-        ASSERT_OK(
-            kaon_call(stage->sandbox, &out, "log_and",
-                      KAON_ARGS(kaon_string("last words"), kaon_u32(what)),
-                      KAON_CALL_OPTS(.deadline_ns = 100 * MILLISECOND *
-                                                    harness_slowness()),
-                      &err));
+        while (spins && !stage->journal.text[0]) {
+            finish(stage);
+            stage = begin_and_log(what, deadline *= 2, &out);
+        }
         ASSERT_OUTCOME(kinds[what], out);
         assert_string_equal(stage->journal.text, "last words");
         finish(stage);

@@ -34,6 +34,8 @@ struct poster {
     } ending;
 };
 
+static bool posted_all; /* the guest of this call came so far */
+
 static void post(const struct kaon_scripted_guest *guest,
                  const struct poster *poster)
 {
@@ -57,6 +59,7 @@ static void post(const struct kaon_scripted_guest *guest,
     *posted = (struct kaon_posted){ FRAMES, poster->count };
     if (poster->spoil)
         poster->spoil(guest, frames, posted);
+    posted_all = true;
 }
 
 static enum kaon_status posts(struct kaon_scripted_guest *guest,
@@ -123,7 +126,25 @@ static void begin(struct play *play, struct poster *poster)
     play_begin(play);
     play->user = poster;
     journal[0] = '\0';
-    handle_fails = handle_is_unsound = false;
+    handle_fails = handle_is_unsound = posted_all = false;
+}
+
+/* Calls the guest, and ends it by a deadline if it spins: by one of twice the
+ * time again, where the first was over before the machine came to the guest. */
+static void begin_and_call(struct play *play, struct poster *poster)
+{
+    uint64_t deadline = poster->ending == SPINS ? KAON_MS(20) : 0;
+
+    for (;; deadline *= 2) {
+        begin(play, poster);
+        if (kaon_call(play->sandbox, &play->out, "nothing", KAON_NO_ARGS,
+                      KAON_CALL_OPTS(.deadline_ns = deadline), &play->err))
+            fail_msg("%s", play->err.text);
+        if (posted_all)
+            return;
+        assert_int_equal(play->out.kind, KAON_DEADLINE);
+        play_end(play);
+    }
 }
 
 /* Two calls of "handle", whatever ends the guest's call. */
@@ -135,10 +156,7 @@ static void run_to(int ending, enum kaon_outcome_kind kind)
 
     add_bytes(&poster, "one");
     add_bytes(&poster, "two");
-    begin(&play, &poster);
-    if (kaon_call(play.sandbox, &play.out, "nothing", KAON_NO_ARGS,
-                  KAON_CALL_OPTS(.deadline_ns = KAON_MS(20)), &play.err))
-        fail_msg("%s", play.err.text);
+    begin_and_call(&play, &poster);
     assert_int_equal(play.out.kind, kind);
     assert_string_equal(journal, "one two ");
     kaon_sandbox_stats(play.sandbox, &stats);
@@ -266,10 +284,7 @@ static void breach(void (*spoil)(const struct kaon_scripted_guest *guest,
         add_bytes(&poster, "one");
         add_bytes(&poster, "two");
         add_bytes(&poster, "three");
-        begin(&play, &poster);
-        if (kaon_call(play.sandbox, &play.out, "nothing", KAON_NO_ARGS,
-                      KAON_CALL_OPTS(.deadline_ns = KAON_MS(20)), &play.err))
-            fail_msg("%s", play.err.text);
+        begin_and_call(&play, &poster);
         assert_int_equal(play.out.kind, ends[i].kind);
         assert_string_equal(journal, done);
         if (ends[i].kind == KAON_PROTOCOL)

@@ -4,30 +4,26 @@
 
 #define DOUBLE_ROUNDS 10
 
-static uint32_t rotate(uint32_t value, unsigned by)
+static inline uint32_t rotate(uint32_t value, unsigned by)
 {
     return value << by | value >> (32 - by);
 }
 
-static void quarter_round(uint32_t *x, unsigned a, unsigned b, unsigned c,
-                          unsigned d)
-{
-    x[a] += x[b];
-    x[d] = rotate(x[d] ^ x[a], 16);
-    x[c] += x[d];
-    x[b] = rotate(x[b] ^ x[c], 12);
-    x[a] += x[b];
-    x[d] = rotate(x[d] ^ x[a], 8);
-    x[c] += x[d];
-    x[b] = rotate(x[b] ^ x[c], 7);
-}
+/* A macro, so that the words are in registers. */
+#define QUARTER_ROUND(a, b, c, d)                                          \
+    (a += b, d = rotate(d ^ a, 16), c += d, b = rotate(b ^ c, 12), a += b, \
+     d = rotate(d ^ a, 8), c += d, b = rotate(b ^ c, 7))
 
 static void double_round(uint32_t *x)
 {
-    for (unsigned i = 0; i < 4; i++)
-        quarter_round(x, i, 4 + i, 8 + i, 12 + i);
-    for (unsigned i = 0; i < 4; i++)
-        quarter_round(x, i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4);
+    QUARTER_ROUND(x[0], x[4], x[8], x[12]);
+    QUARTER_ROUND(x[1], x[5], x[9], x[13]);
+    QUARTER_ROUND(x[2], x[6], x[10], x[14]);
+    QUARTER_ROUND(x[3], x[7], x[11], x[15]);
+    QUARTER_ROUND(x[0], x[5], x[10], x[15]);
+    QUARTER_ROUND(x[1], x[6], x[11], x[12]);
+    QUARTER_ROUND(x[2], x[7], x[8], x[13]);
+    QUARTER_ROUND(x[3], x[4], x[9], x[14]);
 }
 
 void kaon_chacha20_block(uint32_t block[KAON_CHACHA20_BLOCK_WORDS],

@@ -152,11 +152,19 @@ enter:
 1:      movl    $1, AT(CONTROL_ENTERED)
         movl    $0, AT(CONTROL_GUEST_SLEEPS)
         xor     %eax, %eax
+        mov     %ds, %ecx               /* to look takes no time, to load does */
+        mov     %es, %edx
+        or      %edx, %ecx
+        mov     %fs, %edx
+        or      %edx, %ecx
+        mov     %gs, %edx
+        or      %edx, %ecx
+        jz      2f
         mov     %eax, %ds
         mov     %eax, %es
         mov     %eax, %fs
         mov     %eax, %gs
-        mov     AT(CONTROL_FS), %rax
+2:      mov     AT(CONTROL_FS), %rax
         wrfsbase %rax
         mov     AT(CONTROL_GS), %rax
         wrgsbase %rax

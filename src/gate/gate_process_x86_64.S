@@ -109,7 +109,9 @@ my_turn:
 /*
  * The same by token. There is no way from the witness's call but to wait for a
  * token, which is the kernel's to give: so who made the call stands still.
- * Between the two labels nothing is read or written, and nothing decided.
+ * Between the two labels nothing is read or written, and nothing decided. Who
+ * waits in the handler of a late trap (r8d is not 0) does not enter: there is a
+ * frame then, in a place that the guest chose, if its stack was ours.
  */
 tell:   mov     $KAON_PROCESS_WITNESS, %edi
         lea     one(%rip), %rsi
@@ -119,7 +121,8 @@ tell:   mov     $KAON_PROCESS_WITNESS, %edi
         .globl  kaon__gate_process_told
         .hidden kaon__gate_process_told
 kaon__gate_process_told:
-        mov     $KAON_PROCESS_TOKENS, %edi
+        xor     %r8d, %r8d
+wait:   mov     $KAON_PROCESS_TOKENS, %edi
         lea     AT(CONTROL_TOKEN), %rsi
         mov     $KAON_PROCESS_TOKEN_SIZE, %edx
         mov     $__NR_read, %eax
@@ -128,8 +131,12 @@ kaon__gate_process_told:
         .hidden kaon__gate_process_taken
 kaon__gate_process_taken:
         cmp     $-EINTR, %rax
-        je      kaon__gate_process_told
-        jmp     my_turn
+        je      wait
+        test    %r8d, %r8d
+        je      my_turn
+        cmpl    $KAON_MODE_RESUME, AT(CONTROL_MODE)
+        jne     kaon__gate_process_parked
+        ret
 
 /*
  * Enter the guest afresh: all registers from the control page, or clear. The
@@ -245,8 +252,9 @@ kaon__gate_process_signal:
 /*
  * By token: a second call of the witness would be one too many for one that
  * told and waits. So who was interrupted in that waits on. The host leaves alone
- * what the kernel wrote for us, so it is true. A code above zero is
- * the kernel's own: of a system call that was not made, unless the guest told
+ * what the kernel wrote for us at the stack's top. It may clear that elsewhere,
+ * but only of one that told: so who finds zeroes waits, too. A code above zero
+ * is the kernel's own: of a system call that was not made, unless the guest told
  * with the trap flag set. At the end of waiting, it is over if a token came.
  */
 late:   cmp     $SIGTRAP, %r8d
@@ -254,6 +262,8 @@ late:   cmp     $SIGTRAP, %r8d
         test    %r9d, %r9d
         jg      5b
 7:      mov     UCONTEXT_RIP(%rdx), %rax
+        test    %rax, %rax
+        je      8f
         lea     kaon__gate_process_told(%rip), %rcx
         cmp     %rcx, %rax
         jb      5b
@@ -261,9 +271,10 @@ late:   cmp     $SIGTRAP, %r8d
         cmp     %rcx, %rax
         ja      5b
         jb      8f
-        cmpq    $-EINTR, UCONTEXT_RAX(%rdx)
-        jne     5b
-8:      call    kaon__gate_process_told
+        cmpq    $KAON_PROCESS_TOKEN_SIZE, UCONTEXT_RAX(%rdx)
+        je      5b
+8:      mov     $1, %r8d
+        call    wait
         jmp     5b
 
 /*

@@ -16,7 +16,8 @@
         .section .rodata, "a"
         .globl  park_code, park_waits, park_runs_on, park_flickers
         .globl  park_sleeps_stepping, park_parks_stepping, park_leaves_things
-        .globl  park_looks, park_proves_stepping, park_touches, park_code_end
+        .globl  park_looks, park_proves_stepping, park_touches
+        .globl  park_leaves_nested, park_searches, park_code_end
 
 park_code:
 
@@ -102,6 +103,34 @@ park_proves_stepping:
         mov     $1, %eax                /* write */
         movl    $KAON_TURN_HOST, CONTROL(CONTROL_TURN)
         jmp     call_stepping
+
+/* Leaves with a page of the signal stack (rdi) as its own. */
+park_leaves_nested:
+        lea     4096(%rdi), %rsp
+        mov     $0x5ec3e7, %r15
+        mov     $KAON_PROCESS_GATE + KAON_GATE_LEAVE_OFFSET, %eax
+        jmp     *%rax
+
+/* Counts the words of what is not its memory, but for the turn's, that have
+ * what was left there. */
+park_searches:
+        xor     %eax, %eax
+        mov     $0x5ec3e7, %edx
+        mov     $CONTROL(0), %esi
+        mov     $4096 / 8, %ecx
+        call    1f
+        mov     $KAON_PROCESS_STACK, %esi
+        mov     $KAON_PROCESS_STACK_SIZE / 8, %ecx
+        call    1f
+        mov     %rax, GUEST_DATA + 8
+        jmp     park_waits
+1:      xor     %ebx, %ebx
+        cmp     %rdx, (%rsi)
+        sete    %bl
+        add     %rbx, %rax
+        add     $8, %rsi
+        loop    1b
+        ret
 
 /* In places that are not its memory, and in registers. */
 park_leaves_things:

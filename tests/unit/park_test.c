@@ -26,7 +26,8 @@
 extern const unsigned char park_code[], park_code_end[], park_waits[],
     park_runs_on[], park_flickers[], park_sleeps_stepping[],
     park_parks_stepping[], park_leaves_things[], park_looks[],
-    park_proves_stepping[], park_touches[];
+    park_proves_stepping[], park_touches[], park_leaves_nested[],
+    park_searches[];
 
 static const struct kaon_backend *const backend = &kaon__backend_process;
 
@@ -508,6 +509,32 @@ static void a_parked_process_that_gets_a_signal_is_parked_still(void **state)
     stage_close(&stage);
 }
 
+/* What the kernel writes for a handler lies below the stack pointer, if that is
+ * in the signal stack already: here, in a page that nobody touched before. */
+static void a_signal_while_parked_leaves_nothing_anywhere(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    park_alive(&stage, park_waits);
+    for (uint64_t page = 1; page < 11; page++) {
+        const uint64_t stack = KAON_PROCESS_STACK + page * KAON_PAGE_SIZE;
+        struct kaon_exit exit;
+
+        park_alive_with(&stage, park_leaves_nested, stack);
+        send(&stage, SIGTRAP);
+        sleep_ms(1);
+        exit = enter(&stage, park_searches);
+        if (exit.kind != KAON_EXIT_GATE) {
+            park(&stage);
+            assert_leaves(&stage, park_searches);
+        }
+        assert_int_equal(stage.words[1], 0);
+    }
+    stage_close(&stage);
+}
+
 static void a_parked_process_that_is_stopped_can_be_kicked(void **state)
 {
     struct stage stage;
@@ -790,6 +817,7 @@ TESTS(TEST(a_guest_that_waits_is_parked_and_goes_on),
       TEST(what_the_last_use_left_is_seen_without_parking),
       TEST(a_parked_process_that_was_killed_is_replaced),
       TEST(a_parked_process_that_gets_a_signal_is_parked_still),
+      TEST(a_signal_while_parked_leaves_nothing_anywhere),
       TEST(a_parked_process_that_is_stopped_can_be_kicked),
       TEST(a_parked_process_may_be_destroyed),
       TEST(a_guest_that_only_says_that_it_left_has_not),

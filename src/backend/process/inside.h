@@ -155,9 +155,11 @@ void kaon__process_touched_know(struct process_machine *m,
                                 struct process_space *space);
 void kaon__process_touched_finish(struct process_space *space);
 
-/* The first in a row of these that were touched, as the kernel has it now. */
-bool kaon__process_touched_now(const struct process_machine *m,
-                               const struct page_run *in, struct page_run *out);
+/* The first in a row of these that were touched: from the space's list, or, if
+ * that is not complete or `space` is NULL, as the kernel has it now. */
+bool kaon__process_touched(const struct process_machine *m,
+                           const struct process_space *space,
+                           const struct page_run *in, struct page_run *out);
 
 bool kaon__process_space_touched(struct kaon_machine *machine,
                                  struct kaon_space handle, uint64_t physical,

@@ -121,12 +121,14 @@ bool kaon__process_space_park(struct kaon_machine *machine,
     return true;
 }
 
-/* All but what lies from `end` on; most of its pages were never touched. */
-static void scrub_stack(struct process_machine *m, uint64_t start, uint64_t end)
+/* Most of its pages were never touched. */
+static void scrub_stack(struct process_machine *m,
+                        const struct process_space *space, uint64_t start,
+                        uint64_t end)
 {
     struct page_run rest = { start, (end - start) / KAON_PAGE_SIZE }, run;
 
-    while (kaon__process_touched_now(m, &rest, &run)) {
+    while (kaon__process_touched(m, space, &rest, &run)) {
         memset(kaon__arena_at(&m->arena, run.first), 0,
                run.count * KAON_PAGE_SIZE);
         rest.first = run.first + run.count * KAON_PAGE_SIZE;
@@ -149,7 +151,8 @@ void kaon__process_scrub(struct process_machine *m,
         space->control->frame = m->frame;
     else
         memset(kaon__arena_at(&m->arena, frame), 0, m->frame);
-    scrub_stack(m, stack, frame);
+    /* By looking, a late trap may just have touched a page. */
+    scrub_stack(m, m->by_token ? space : NULL, stack, frame);
 }
 
 bool kaon__process_unpark(struct process_machine *m,

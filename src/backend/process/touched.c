@@ -170,11 +170,14 @@ static bool find_run(const struct touched_pages *touched,
     return false;
 }
 
-bool kaon__process_touched_now(const struct process_machine *m,
-                               const struct page_run *in, struct page_run *out)
+bool kaon__process_touched(const struct process_machine *m,
+                           const struct process_space *space,
+                           const struct page_run *in, struct page_run *out)
 {
     off_t start = (off_t)(in->first - ARENA_PHYSICAL), data, hole;
 
+    if (space && space->touched.known)
+        return find_run(&space->touched, in, out);
     if (!next_data(m, start, start + (off_t)(in->count * KAON_PAGE_SIZE), &data,
                    &hole))
         return false;
@@ -188,13 +191,11 @@ bool kaon__process_space_touched(struct kaon_machine *machine,
                                  uint64_t pages, uint64_t *first,
                                  uint64_t *count)
 {
-    const struct touched_pages *touched = &space_of(handle)->touched;
     const struct page_run in = { physical, pages };
     struct page_run out;
 
-    if (!(touched->known
-              ? find_run(touched, &in, &out)
-              : kaon__process_touched_now(process_machine(machine), &in, &out)))
+    if (!kaon__process_touched(process_machine(machine), space_of(handle), &in,
+                               &out))
         return false;
     *first = out.first;
     *count = out.count;

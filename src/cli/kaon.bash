@@ -39,6 +39,14 @@ _kaon_functions() {
     done
 }
 
+# Passes over the value of the option at $i. Bash splits words at "=": what is
+# behind one is left to the loop.
+_kaon_skip() {
+    if [[ ${COMP_WORDS[i + 1]} != = ]]; then
+        ((i++))
+    fi
+}
+
 _kaon_run() {
     local i guest=
     if [[ $prev == --isolation ]]; then
@@ -48,7 +56,8 @@ _kaon_run() {
     # The first word that is neither an option nor an option's value.
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --deadline | --isolation | --heap | --stack | --exchange) ((i++)) ;;
+        --deadline | --isolation | --heap | --stack | --exchange) _kaon_skip ;;
+        =) ((i++)) ;;
         -*) ;;
         *)
             guest=${COMP_WORDS[i]}
@@ -85,8 +94,9 @@ _kaon_snapshot() {
     fi
     for ((i = 3; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --name | --deadline | --isolation | --heap | --stack | --exchange | --map)
-            ((i++)) ;;
+        --name | --deadline | --isolation | --heap | --stack | --exchange | \
+            --map | --map-copy) _kaon_skip ;;
+        =) ((i++)) ;;
         -*) ;;
         *)
             guest=${COMP_WORDS[i]}
@@ -94,10 +104,16 @@ _kaon_snapshot() {
             ;;
         esac
     done
+    if [[ -z $guest && ($cur == = || $prev == =) ]]; then
+        # A file for a mapping, or a value of which nothing is known.
+        cur=${cur#=}
+        _kaon_files
+        return
+    fi
     case ${COMP_WORDS[2]}:$guest:$cur in
     save::-*)
-        _kaon_offer --name --replace --json --verbose --deadline --isolation \
-            --heap --stack --exchange --help
+        _kaon_offer --name --replace --map --map-copy --json --verbose \
+            --deadline --isolation --heap --stack --exchange --help
         ;;
     save::*) _kaon_files '*.elf' ;;
     save:*)
@@ -135,6 +151,9 @@ _kaon_bench() {
 _kaon() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
+    if [[ $prev == = && ${COMP_WORDS[COMP_CWORD - 2]} == --* ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
     if ((COMP_CWORD == 1)); then
         _kaon_offer run inspect snapshot doctor bench help --help --version
         return

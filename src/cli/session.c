@@ -119,7 +119,9 @@ enum kaon_status session_create(struct session *session,
                           .stack_bytes = session->stack,
                           .exchange_bytes = session->exchange,
                           .deadline_ns = session->deadline,
-                          .isolation = session->isolation);
+                          .isolation = session->isolation,
+                          .mappings = session->mappings,
+                          .mapping_count = session->mapping_count);
     enum kaon_status status =
         kaon_host_functions_create(&session->functions, err);
 

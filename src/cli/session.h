@@ -20,6 +20,8 @@ struct session {
     bool can_size; /* it has the options of SESSION_SIZES() */
     enum kaon_isolation isolation;
     uint64_t deadline, heap, stack, exchange;
+    const struct kaon_sandbox_mapping *mappings; /* borrowed, for its sandbox */
+    size_t mapping_count;
 
     struct kaon_image *image; /* borrowed, until session_finish() */
     struct kaon_host_functions *functions;

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/functions.h"
 #include "cli/json.h"
+#include "cli/maps.h"
 #include "cli/session.h"
 #include "cli/text.h"
 #include "host/nearest.h"
@@ -23,13 +24,83 @@ static const struct command *const commands[] = {
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
+/* ---- Mappings ---------------------------------------------------------- */
+
+static const char *const modes[] = { "read", "copy", "write" };
+
+/* A name has letters, digits and few other characters. */
+static void mappings_text(const struct kaon_snapshot *snapshot)
+{
+    struct kaon_snapshot_mapping mapping;
+
+    if (kaon_snapshot_mapping(snapshot, 0, &mapping))
+        puts("mappings:");
+    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++) {
+        printf("  %s: %s, a %s of %" PRIu64 " bytes", mapping.name,
+               modes[mapping.mode], mapping.is_file ? "file" : "buffer",
+               mapping.size);
+        if (mapping.offset)
+            printf(" from %" PRIu64 " on", mapping.offset);
+        printf(", at %#" PRIx64, mapping.address);
+        if (mapping.pages)
+            printf(", %" PRIu64 " pages written", mapping.pages);
+        putchar('\n');
+    }
+}
+
+static void mappings_json(struct json *json,
+                          const struct kaon_snapshot *snapshot)
+{
+    struct kaon_snapshot_mapping mapping;
+
+    json_array(json, "mappings");
+    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++) {
+        json_object(json, NULL);
+        json_string(json, "name", mapping.name);
+        json_string(json, "mode", modes[mapping.mode]);
+        json_string(json, "kind", mapping.is_file ? "file" : "buffer");
+        json_unsigned(json, "size", mapping.size);
+        json_unsigned(json, "offset", mapping.offset);
+        json_unsigned(json, "address", mapping.address);
+        json_unsigned(json, "pages", mapping.pages);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
 /* ---- save -------------------------------------------------------------- */
 
 struct saving {
     struct session session;
     const char *name;
     bool replace;
+    struct option_list read, copy; /* NAME=FILE */
+    struct maps maps;
+    struct kaon_map_opts how[MAPS_MAX];
+    struct kaon_sandbox_mapping mappings[MAPS_MAX];
 };
+
+/* The session's sandbox begins with them. */
+static enum kaon_status add_mappings(struct saving *saving,
+                                     struct kaon_error *err)
+{
+    struct maps *maps = &saving->maps;
+    enum kaon_status status = maps_add(maps, &saving->read, KAON_MAP_READ, err);
+
+    if (!status)
+        status = maps_add(maps, &saving->copy, KAON_MAP_COPY, err);
+    for (size_t i = 0; i < maps->count; i++) {
+        saving->how[i] = *KAON_MAP_OPTS(.name = maps->list[i].name,
+                                        .mode = maps->list[i].mode);
+        saving->mappings[i] = (struct kaon_sandbox_mapping){
+            .region = maps->list[i].region,
+            .opts = &saving->how[i],
+        };
+    }
+    saving->session.mappings = saving->mappings;
+    saving->session.mapping_count = maps->count;
+    return status;
+}
 
 static void tell_saved(const struct saving *saving, const char *directory,
                        struct kaon_snapshot *snapshot)
@@ -43,12 +114,14 @@ static void tell_saved(const struct saving *saving, const char *directory,
     if (!saving->session.json) {
         printf("saved %s in %s: %" PRIu64 " pages\n", name, directory,
                stats.pages);
+        mappings_text(snapshot);
         return;
     }
     json_object(&json, NULL);
     json_string(&json, "status", "KAON_OK");
     json_string(&json, "name", name);
     json_unsigned(&json, "pages", stats.pages);
+    mappings_json(&json, snapshot);
     json_object_end(&json);
     putchar('\n');
 }
@@ -97,7 +170,7 @@ static int save_guest(struct saving *saving, int count, char **words)
 
     if (code)
         return code;
-    if (session_create(session, NULL, &err))
+    if (add_mappings(saving, &err) || session_create(session, NULL, &err))
         return session_fail(session, &err);
     code = step(session, NULL, &returned);
     if (returned && function)
@@ -118,6 +191,10 @@ static int save_main(int argc, char **argv)
           "what to call it in the directory (default latest)" },
         { "replace", 0, OPTION_FLAG, &saving.replace, NULL,
           "take the name from a snapshot that has it" },
+        { "map", 0, OPTION_LIST, &saving.read, "NAME=FILE",
+          "map a file for the guest to read (may be repeated)" },
+        { "map-copy", 0, OPTION_LIST, &saving.copy, "NAME=FILE",
+          "the same, and let it write to its own copy" },
         SESSION_OPTIONS(session),
         SESSION_SIZES(session),
         { 0 },
@@ -131,10 +208,15 @@ static int save_main(int argc, char **argv)
         return usage_error(command_save.name,
                            "name a guest and a directory: see kaon snapshot "
                            "save --help");
+    if (!maps_are_given(&saving.read) || !maps_are_given(&saving.copy))
+        return usage_error(command_save.name,
+                           "--map and --map-copy take NAME=FILE, under a name "
+                           "that you choose");
     if (kaon_image_open(&session->image, argv[1], &err))
         return session_fail(session, &err);
     code = save_guest(&saving, count, argv + 1);
     session_finish(session);
+    maps_close(&saving.maps);
     kaon_image_destroy(session->image);
     return code;
 }
@@ -148,6 +230,9 @@ static const struct command command_save = {
         "function, and saves the state that they leave. The directory is made,\n"
         "or the snapshot is added to those in it. It is an OCI image layout,\n"
         "which skopeo copies to registries.\n"
+        "\n"
+        "It tells where the guest has the files that are mapped. These are not\n"
+        "saved: kaon snapshot run is given them again.\n"
         "\n"
         "Exit status: as for kaon run. Nothing is saved unless it is 0.\n",
     .run = save_main,
@@ -172,65 +257,24 @@ struct source {
             "believe that its files are what was saved"                         \
     }
 
-/* The files that the command line names for mappings. */
-struct regions {
-    char names[OPTION_LIST_MAX][KAON_MAP_NAME_MAX + 1];
-    struct kaon_named_region list[OPTION_LIST_MAX];
-    size_t count;
-};
-
-static const struct regions no_regions;
-
 static enum kaon_status open_source(struct kaon_snapshot **out,
                                     const struct source *source,
-                                    const struct regions *regions,
+                                    const struct maps *maps,
                                     const char *directory,
                                     struct kaon_error *err)
 {
-    return kaon_snapshot_open(out, directory,
-                              KAON_OPEN_OPTS(.name = source->name,
-                                             .skip_digests = source->believe,
-                                             .regions = regions->list,
-                                             .region_count = regions->count),
-                              err);
+    return kaon_snapshot_open(
+        out, directory,
+        KAON_OPEN_OPTS(.name = source->name, .skip_digests = source->believe,
+                       .regions = maps->list, .region_count = maps->count),
+        err);
 }
 
-static void close_regions(struct regions *regions)
-{
-    while (regions->count)
-        kaon_region_destroy(regions->list[--regions->count].region);
-}
+static const struct maps no_maps;
 
-/* The part of the file that was mapped; all of it, of a mapping that is not
- * there: to open the snapshot with that is then refused. */
-static enum kaon_status open_region(struct regions *regions, const char *map,
-                                    const struct kaon_snapshot *snapshot,
-                                    struct kaon_error *err)
-{
-    struct kaon_named_region *region = &regions->list[regions->count];
-    char *name = regions->names[regions->count];
-    struct kaon_snapshot_mapping mapping;
-    const char *path = strchr(map, '=') + 1;
-    uint64_t offset = 0, size = 0;
-    enum kaon_status status;
-
-    snprintf(name, KAON_MAP_NAME_MAX + 1, "%.*s", (int)(path - 1 - map), map);
-    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++)
-        if (strcmp(mapping.name, name) == 0) {
-            offset = mapping.offset;
-            size = mapping.size;
-            region->mode = mapping.mode; /* none lets it write to a file */
-        }
-    status = kaon_region_open(&region->region, path, offset, size, err);
-    region->name = name;
-    regions->count += !status;
-    return status;
-}
-
-static enum kaon_status open_regions(struct regions *regions,
-                                     const struct source *source,
-                                     const char *directory,
-                                     struct kaon_error *err)
+static enum kaon_status open_maps(struct maps *maps,
+                                  const struct source *source,
+                                  const char *directory, struct kaon_error *err)
 {
     /* Only to see what was mapped: it is checked when it is opened for good. */
     const struct source look = { .name = source->name, .believe = true };
@@ -238,11 +282,10 @@ static enum kaon_status open_regions(struct regions *regions,
     enum kaon_status status = KAON_OK;
 
     if (source->maps.count)
-        status = open_source(&snapshot, &look, &no_regions, directory, err);
+        status = open_source(&snapshot, &look, &no_maps, directory, err);
     if (status || source->maps.count == 0)
         return status;
-    for (size_t i = 0; !status && i < source->maps.count; i++)
-        status = open_region(regions, source->maps.items[i], snapshot, err);
+    status = maps_add_as_in(maps, &source->maps, snapshot, err);
     kaon_snapshot_destroy(snapshot);
     return status;
 }
@@ -253,21 +296,13 @@ static enum kaon_status open_mapped(struct kaon_snapshot **out,
                                     const char *directory,
                                     struct kaon_error *err)
 {
-    struct regions regions = { .count = 0 };
-    enum kaon_status status = open_regions(&regions, source, directory, err);
+    struct maps maps = { .count = 0 };
+    enum kaon_status status = open_maps(&maps, source, directory, err);
 
     if (!status)
-        status = open_source(out, source, &regions, directory, err);
-    close_regions(&regions);
+        status = open_source(out, source, &maps, directory, err);
+    maps_close(&maps);
     return status;
-}
-
-static bool are_maps(const struct source *source)
-{
-    for (size_t i = 0; i < source->maps.count; i++)
-        if (!strchr(source->maps.items[i], '='))
-            return false;
-    return true;
 }
 
 /* words: directory [function args...] */
@@ -313,7 +348,7 @@ static int go_on_main(int argc, char **argv)
         return usage_error(command_go_on.name,
                            "name a directory, a function and its arguments: "
                            "see kaon snapshot run --help");
-    if (!are_maps(&source))
+    if (!maps_are_given(&source.maps))
         return usage_error(command_go_on.name,
                            "--map takes NAME=FILE: see kaon snapshot inspect "
                            "for the names");
@@ -348,48 +383,6 @@ static void name_text(const char *name, void *user)
 static void name_json(const char *name, void *user)
 {
     json_string(user, NULL, name);
-}
-
-static const char *const modes[] = { "read", "copy", "write" };
-
-/* A name has letters, digits and few other characters. */
-static void mappings_text(const struct kaon_snapshot *snapshot)
-{
-    struct kaon_snapshot_mapping mapping;
-
-    if (kaon_snapshot_mapping(snapshot, 0, &mapping))
-        puts("mappings:");
-    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++) {
-        printf("  %s: %s, a %s of %" PRIu64 " bytes", mapping.name,
-               modes[mapping.mode], mapping.is_file ? "file" : "buffer",
-               mapping.size);
-        if (mapping.offset)
-            printf(" from %" PRIu64 " on", mapping.offset);
-        printf(", at %#" PRIx64, mapping.address);
-        if (mapping.pages)
-            printf(", %" PRIu64 " pages written", mapping.pages);
-        putchar('\n');
-    }
-}
-
-static void mappings_json(struct json *json,
-                          const struct kaon_snapshot *snapshot)
-{
-    struct kaon_snapshot_mapping mapping;
-
-    json_array(json, "mappings");
-    for (size_t i = 0; kaon_snapshot_mapping(snapshot, i, &mapping); i++) {
-        json_object(json, NULL);
-        json_string(json, "name", mapping.name);
-        json_string(json, "mode", modes[mapping.mode]);
-        json_string(json, "kind", mapping.is_file ? "file" : "buffer");
-        json_unsigned(json, "size", mapping.size);
-        json_unsigned(json, "offset", mapping.offset);
-        json_unsigned(json, "address", mapping.address);
-        json_unsigned(json, "pages", mapping.pages);
-        json_object_end(json);
-    }
-    json_array_end(json);
 }
 
 static int show_text(const char *directory, struct kaon_snapshot *snapshot,
@@ -464,7 +457,7 @@ static int show_main(int argc, char **argv)
     if (count != 1)
         return usage_error(command_show.name, "name one directory: see kaon "
                                               "snapshot inspect --help");
-    if (open_source(&snapshot, &source, &no_regions, argv[1], &err))
+    if (open_source(&snapshot, &source, &no_maps, argv[1], &err))
         return host_error(command_show.name, &err);
     code = kaon_snapshot_stats(snapshot, &stats) ? EXIT_HOST : EXIT_GOOD;
     if (!code)

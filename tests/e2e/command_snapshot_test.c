@@ -5,6 +5,7 @@
 #include "support/directory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -118,8 +119,8 @@ static void write_text(const char *path, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-/* A guest with a file that it reads, and a buffer; the command line cannot
- * make such. Returns where the file is. */
+/* A guest with a file that it wrote its copy of, and a buffer, which the
+ * command line cannot map. Returns where the file is. */
 static uint64_t save_mapped(const struct place *place, const char *file,
                             bool buffer)
 {
@@ -183,6 +184,123 @@ static void mappings_are_shown_and_given_files(void **state)
     RUN(&ran, "snapshot", "run", place.layout, "read_byte", address);
     assert_int_equal(ran.status, 1);
     assert_has(ran.err, "has a mapping \"words\", and was opened without");
+    directory_remove(place.root);
+}
+
+/* Where the first mapping is, as printed: "... at 0x1600000\n". */
+static void place_of(char out[24], const char *text)
+{
+    const char *at = strstr(text, ", at 0x");
+
+    assert_non_null(at);
+    snprintf(out, 24, "0x%llx", strtoull(at + 5, NULL, 16));
+}
+
+static void files_are_mapped_and_saved_without_their_content(void **state)
+{
+    struct place place;
+    struct ran ran;
+    char file[PATH_SIZE + 8], map[PATH_SIZE + 24], copy[PATH_SIZE + 16];
+    char address[24];
+
+    (void)state;
+    need_guests();
+    make(&place);
+    snprintf(file, sizeof file, "%s/file", place.root);
+    snprintf(map, sizeof map, "--map=words=%s", file);
+    snprintf(copy, sizeof copy, "own=%s", file);
+    write_text(file, "abc");
+    RUN(&ran, "snapshot", "save", "--map-copy", copy, map, harness_guest("map"),
+        place.layout);
+    assert_string_equal(ran.err, "");
+    assert_int_equal(ran.status, 0);
+    assert_has(ran.out, "saved latest in ");
+    assert_has(ran.out, "pages\nmappings:\n"
+                        "  words: read, a file of 3 bytes, at 0x");
+    assert_has(ran.out, "\n  own: copy, a file of 3 bytes, at 0x");
+    place_of(address, ran.out);
+    write_text(file, "xyz"); /* it is what it is now */
+    RUN(&ran, "snapshot", "run", "--map", copy, map, place.layout, "read_byte",
+        address);
+    assert_string_equal(ran.err, "");
+    assert_string_equal(ran.out, "120\n");
+    RUN(&ran, "snapshot", "run", map, place.layout, "read_byte", address);
+    assert_int_equal(ran.status, 1);
+    assert_has(ran.err, "has a mapping \"own\", and was opened without");
+    RUN(&ran, "snapshot", "run", "--map", copy, map, place.layout, "write_byte",
+        address, "1");
+    assert_int_equal(ran.status, 5);
+    directory_remove(place.root);
+}
+
+static void a_function_writes_to_copies_before_it_is_saved(void **state)
+{
+    struct place place;
+    struct ran ran;
+    char file[PATH_SIZE + 8], copy[PATH_SIZE + 16], address[24];
+
+    (void)state;
+    need_guests();
+    make(&place);
+    snprintf(file, sizeof file, "%s/file", place.root);
+    snprintf(copy, sizeof copy, "own=%s", file);
+    write_text(file, "abc");
+    RUN(&ran, "snapshot", "save", "--map-copy", copy, harness_guest("map"),
+        place.layout);
+    place_of(address, ran.out);
+    RUN(&ran, "snapshot", "save", "--replace", "--json", "--map-copy", copy,
+        harness_guest("map"), place.layout, "write_byte", address, "120");
+    assert_string_equal(ran.err, "");
+    assert_has(ran.out,
+               "\"mappings\": [{\"name\": \"own\", \"mode\": \"copy\", "
+               "\"kind\": \"file\", \"size\": 3, \"offset\": 0, "
+               "\"address\": ");
+    assert_has(ran.out, "\"pages\": 1}]}\n");
+    RUN(&ran, "snapshot", "run", "--map", copy, place.layout, "read_byte",
+        address);
+    assert_string_equal(ran.out, "120\n");
+    directory_remove(place.root);
+}
+
+static void what_cannot_be_mapped_is_refused(void **state)
+{
+    static const struct {
+        const char *option, *name, *words;
+        int status;
+    } rows[] = {
+        { "--map", "words", "--map and --map-copy take NAME=FILE", 2 },
+        { "--map-copy", "words", "--map and --map-copy take NAME=FILE", 2 },
+        { "--map", "words=", "is named \"words\": choose another name", 1 },
+        { "--map", "=", "\"\" is no name for a mapping", 1 },
+        { "--map", "-=", "\"-\" is no name for a mapping", 1 },
+        { "--map",
+          "a23456789012345678901234567890123456789012345678901234567890123_=",
+          "is no name for a mapping: it may have 63 letters", 1 },
+        { "--map", "other=/nowhere", "cannot open /nowhere", 1 },
+        { "--map", "other=/dev", "/dev", 1 },
+    };
+    struct place place;
+    struct ran ran;
+    char file[PATH_SIZE + 8], map[PATH_SIZE + 88], first[PATH_SIZE + 16];
+
+    (void)state;
+    need_guests();
+    make(&place);
+    snprintf(file, sizeof file, "%s/file", place.root);
+    snprintf(first, sizeof first, "words=%s", file);
+    write_text(file, "abc");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        size_t length = strlen(rows[i].name);
+        bool whole = rows[i].name[length - 1] != '=';
+
+        snprintf(map, sizeof map, "%s%s", rows[i].name, whole ? "" : file);
+        RUN(&ran, "snapshot", "save", "--map", first, rows[i].option, map,
+            harness_guest("map"), place.layout);
+        if (ran.status != rows[i].status)
+            fail_msg("row %zu: %d %s", i, ran.status, ran.err);
+        assert_has(ran.err, rows[i].words);
+        assert_int_equal(directory_count(place.root), 1);
+    }
     directory_remove(place.root);
 }
 
@@ -280,6 +398,9 @@ static void what_is_no_snapshot_is_refused(void **state)
 TESTS(TEST_ROW(14, a_saved_guest_goes_on), TEST(several_have_names),
       TEST(inspect_shows_what_is_saved),
       TEST(mappings_are_shown_and_given_files),
+      TEST(files_are_mapped_and_saved_without_their_content),
+      TEST(a_function_writes_to_copies_before_it_is_saved),
+      TEST(what_cannot_be_mapped_is_refused),
       TEST(what_is_not_that_mapping_is_refused),
       TEST(nothing_is_saved_of_a_guest_that_failed),
       TEST_ROW(14, what_is_no_snapshot_is_refused), )

@@ -43,73 +43,69 @@ struct kaon_value {
     };
 };
 
+/*
+ * A number's bits as they cross: little-endian, zero-extended. All members are
+ * set, each by one store, so that what copies the value reads whole stores: it
+ * would wait for parts of one to reach the cache.
+ */
+static inline struct kaon_value kaon__number(uint32_t type, uint64_t bits)
+{
+    struct kaon_value v;
+    v.type = type;
+    v.u64 = bits;
+    v.span.size = 0;
+    return v;
+}
+
 /* Constructors: each returns a value of the type that its name says. */
 static inline struct kaon_value kaon_void(void)
 {
-    struct kaon_value v = { 0 };
-    return v;
+    return kaon__number(KAON_TYPE_VOID, 0);
 }
 
 static inline struct kaon_value kaon_i32(int32_t x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_I32;
-    v.i32 = x;
-    return v;
+    return kaon__number(KAON_TYPE_I32, (uint32_t)x);
 }
 
 static inline struct kaon_value kaon_u32(uint32_t x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_U32;
-    v.u32 = x;
-    return v;
+    return kaon__number(KAON_TYPE_U32, x);
 }
 
 static inline struct kaon_value kaon_i64(int64_t x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_I64;
-    v.i64 = x;
-    return v;
+    return kaon__number(KAON_TYPE_I64, (uint64_t)x);
 }
 
 static inline struct kaon_value kaon_u64(uint64_t x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_U64;
-    v.u64 = x;
-    return v;
+    return kaon__number(KAON_TYPE_U64, x);
 }
 
 static inline struct kaon_value kaon_f32(float x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_F32;
-    v.f32 = x;
-    return v;
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return kaon__number(KAON_TYPE_F32, bits);
 }
 
 static inline struct kaon_value kaon_f64(double x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_F64;
-    v.f64 = x;
-    return v;
+    uint64_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return kaon__number(KAON_TYPE_F64, bits);
 }
 
 static inline struct kaon_value kaon_bool(bool x)
 {
-    struct kaon_value v = { 0 };
-    v.type = KAON_TYPE_BOOL;
-    v.boolean = x;
-    return v;
+    return kaon__number(KAON_TYPE_BOOL, x);
 }
 
 /* A string of `size` bytes; none of them NUL. Borrows data. */
 static inline struct kaon_value kaon_string_n(const char *data, size_t size)
 {
-    struct kaon_value v = { 0 };
+    struct kaon_value v;
     v.type = KAON_TYPE_STRING;
     v.span.data = data;
     v.span.size = size;
@@ -125,7 +121,7 @@ static inline struct kaon_value kaon_string(const char *text)
 /* `size` bytes, NULs included. Borrows data; NULL is good if size is 0. */
 static inline struct kaon_value kaon_bytes(const void *data, size_t size)
 {
-    struct kaon_value v = { 0 };
+    struct kaon_value v;
     v.type = KAON_TYPE_BYTES;
     v.span.data = data;
     v.span.size = size;

@@ -33,7 +33,7 @@ void kaon__leave(struct kaon_frame *frame)
 {
     struct kaon_mailbox *mailbox = kaon__exchange.mailbox;
 
-    mailbox->frame = *frame;
+    kaon_wire_send_frame(&mailbox->frame, frame);
     ((void (*)(struct kaon_mailbox *))KAON_GATE_LEAVE)(mailbox);
     *frame = mailbox->frame;
 }

@@ -295,8 +295,9 @@ void kaon__call_end(struct kaon_call *call)
         kaon__domain_return(call->slot);
 }
 
-static enum kaon_status take_options(struct kaon_call *call,
-                                     const struct kaon_call_opts *theirs)
+/* Out of line: most calls have none. */
+__attribute__((noinline)) static enum kaon_status
+take_options(struct kaon_call *call, const struct kaon_call_opts *theirs)
 {
     struct kaon_call_opts opts;
     enum kaon_status status = kaon__options_adopt(&opts, sizeof opts, theirs,

@@ -197,8 +197,8 @@ static inline void kaon__memory_put_frame(struct kaon_memory *memory,
                                           const struct kaon_frame *frame)
 {
     memory->stale = 0; /* the guest got on: what it met was not in a row */
-    memcpy(memory->mailbox_page + offsetof(struct kaon_mailbox, frame), frame,
-           sizeof *frame);
+    kaon_wire_send_frame(
+        memory->mailbox_page + offsetof(struct kaon_mailbox, frame), frame);
 }
 
 static inline void kaon__memory_get_frame(const struct kaon_memory *memory,

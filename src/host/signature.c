@@ -70,17 +70,24 @@ enum kaon_status kaon__value_check(const struct kaon_value *value,
     return KAON_OK;
 }
 
+/* Out of line, for its text is on the stack. */
+__attribute__((noinline)) static enum kaon_status
+fail_count(const struct kaon_signature *signature, size_t count,
+           struct kaon_error *err)
+{
+    char text[160];
+
+    kaon_signature_format(signature, text, sizeof text);
+    return kaon__fail(err, KAON_EARGS, "%s takes %u arguments, not %zu: %s",
+                      signature->name, signature->count, count, text);
+}
+
 enum kaon_status kaon__signature_check(const struct kaon_signature *signature,
                                        const struct kaon_value *values,
                                        size_t count, struct kaon_error *err)
 {
-    if (count != signature->count) {
-        char text[160];
-
-        kaon_signature_format(signature, text, sizeof text);
-        return kaon__fail(err, KAON_EARGS, "%s takes %u arguments, not %zu: %s",
-                          signature->name, signature->count, count, text);
-    }
+    if (count != signature->count)
+        return fail_count(signature, count, err);
     for (uint32_t i = 0; i < count; i++)
         if (values[i].type != signature->params[i])
             return kaon__fail(err, KAON_EARGS,

@@ -19,8 +19,8 @@ kaon_guest_entry:
 /*
  * kaon__restart(stack_high, function): the same for the next call of a batch.
  * What the call before left in the vector registers is the guest's own. FNINIT
- * takes longer than most calls, and most need none: EMMS empties the x87 stack,
- * and then control and status word say whether anything is left.
+ * takes longer than most calls, and most need none: if no exception is left,
+ * EMMS empties the x87 stack, and only the control word is to be looked at.
  */
     .section .text.kaon__restart, "ax", @progbits
     .globl kaon__restart
@@ -30,11 +30,11 @@ kaon__restart:
     xor %ebp, %ebp
     cld
     ldmxcsr mxcsr_at_reset(%rip)
-    emms
     fnstsw %ax
-    fnstcw -8(%rsp)
     test %ax, %ax
     jne 1f
+    emms
+    fnstcw -8(%rsp)
     cmpw $0x37f, -8(%rsp)
     je 2f
 1:  fninit

@@ -87,9 +87,9 @@ KAON_EXPORT(spin, void);
 static uint32_t spoil_cpu(void)
 {
     uint32_t mxcsr = 0x7f80; /* rounds towards zero */
-    uint16_t control = 0x0f7f;
+    uint16_t control = 0x0f7b; /* a division by zero is unmasked, and waits */
 
-    __asm__ volatile("ldmxcsr %0; fldcw %1; fld1; fld1; std"
+    __asm__ volatile("ldmxcsr %0; fldcw %1; fld1; fld1; fldz; fdivrp; std"
                      :
                      : "m"(mxcsr), "m"(control)
                      : "st", "st(1)");

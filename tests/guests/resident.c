@@ -137,13 +137,15 @@ static uint64_t flags(void)
 }
 KAON_EXPORT(flags, u64);
 
-/* Returns with all of that disturbed: the answer is given from here. */
+/* Returns with all of that disturbed, and an x87 exception that waits for the
+ * next x87 instruction: the answer is given from here. */
 static void disturb(void)
 {
     const uint32_t mxcsr = 0x7f80; /* rounds to zero */
-    const uint16_t control = 0x0f7f;
+    const uint16_t control = 0x0f7b; /* a division by zero is unmasked */
 
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1\n\tfld1\n\tfld1\n\t"
+                     "fldz\n\tfdivrp\n\t"
                      "pushfq\n\torq $0x200000, (%%rsp)\n\tpopfq" /* ID */
                      :
                      : "m"(mxcsr), "m"(control)

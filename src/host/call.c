@@ -8,7 +8,6 @@
  */
 #include "host/call.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -275,8 +274,12 @@ enum kaon_status kaon__call_begin(struct kaon_call *call)
     if (status)
         return status;
     sandbox->calls++;
-    call->backend->vcpu_unkick(call->slot->vcpu);
-    atomic_store(&sandbox->running, call->slot->vcpu);
+    /* A resident guest's vCPU may be kicked from its first call on. */
+    if (atomic_load_explicit(&sandbox->running, memory_order_relaxed) !=
+        call->slot->vcpu) {
+        call->backend->vcpu_unkick(call->slot->vcpu);
+        atomic_store(&sandbox->running, call->slot->vcpu);
+    }
     if (call->deadline_ns)
         kaon__watch_start(&sandbox->watch, call->deadline_ns);
     return KAON_OK;
@@ -288,11 +291,11 @@ void kaon__call_end(struct kaon_call *call)
 
     if (call->deadline_ns)
         kaon__watch_stop(&sandbox->watch);
-    atomic_store(&sandbox->running, NULL);
-    while (atomic_load(&sandbox->stoppers))
-        sched_yield();
-    if (!sandbox->resident)
-        kaon__domain_return(call->slot);
+    kaon__sandbox_hold(sandbox);
+    if (sandbox->resident)
+        return;
+    atomic_store_explicit(&sandbox->running, NULL, memory_order_relaxed);
+    kaon__domain_return(call->slot);
 }
 
 /* Out of line: most calls have none. */
@@ -317,7 +320,7 @@ enum kaon_status kaon__call_claim(struct kaon_call *call,
     if (opts)
         status = take_options(call, opts);
     if (!status)
-        status = kaon__sandbox_claim(call->sandbox, call->err);
+        status = kaon__sandbox_claim_to_run(call->sandbox, call->err);
     if (!status)
         call->memory = call->sandbox->memory; /* a restore may change it */
     return status;
@@ -329,6 +332,8 @@ void kaon__call_release(struct kaon_call *call, enum kaon_status status)
 {
     bool entered = call->slot != NULL;
 
+    if (!entered)
+        kaon__sandbox_hold(call->sandbox);
     kaon__sandbox_release(call->sandbox,
                           entered && (status || call->out->kind >= KAON_ABORT));
 }

@@ -185,6 +185,11 @@ struct kaon_vcpu_slot *kaon__resident_slot(const struct kaon_resident *resident)
     return resident->slot;
 }
 
+void kaon__resident_unkick(struct kaon_resident *resident)
+{
+    backend_of(resident)->vcpu_unkick(resident->slot->vcpu);
+}
+
 /* Until the turn comes or the vCPU is out. */
 static void await_either(struct kaon_resident *resident)
 {
@@ -260,7 +265,7 @@ struct kaon_vcpu_slot *kaon__resident_halt(struct kaon_resident *resident)
     if (job_of(resident) != OUT) {
         backend_of(resident)->vcpu_kick(resident->slot->vcpu);
         await_out(resident);
-        backend_of(resident)->vcpu_unkick(resident->slot->vcpu);
+        kaon__resident_unkick(resident);
     }
     return resident->slot;
 }
@@ -291,7 +296,7 @@ void kaon__resident_go(struct kaon_sandbox *sandbox)
         return;
     kaon__memory_gate_open(sandbox->memory, sandbox->image->entry,
                            resident->looks);
-    machine->backend->vcpu_unkick(resident->slot->vcpu);
+    kaon__resident_unkick(resident);
     resident->fresh = sandbox->last_slot == resident->slot;
     sandbox->last_slot = resident->slot;
     resident->entered = resident->my_turn = true;
@@ -329,6 +334,7 @@ void kaon__resident_end(struct kaon_sandbox *sandbox)
     }
     sandbox->resident = NULL;
     sandbox->spin_looks = 0;
+    atomic_store(&sandbox->running, NULL);
 }
 
 /* So many looks take about that long: CPUs differ by a factor of ten in what a

@@ -23,7 +23,11 @@ enum kaon_status kaon__resident_run(struct kaon_resident *resident,
                                     struct kaon_error *err);
 
 /* The vCPU, for looking at its registers and for kicks. */
-struct kaon_vcpu_slot *kaon__resident_slot(const struct kaon_resident *resident);
+struct kaon_vcpu_slot *
+kaon__resident_slot(const struct kaon_resident *resident);
+
+/* Takes back a kick that nobody waits for any more. */
+void kaon__resident_unkick(struct kaon_resident *resident);
 
 /* Makes the guest leave, if it is inside; it goes on with run(). Returns the
  * vCPU, which nobody runs until then. */

@@ -5,6 +5,7 @@
  */
 #include "host/sandbox.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <kaon/pool.h>
 
@@ -252,7 +253,7 @@ void kaon_sandbox_destroy(struct kaon_sandbox *sandbox)
 
 /* Who has it runs it: no call, snapshot or restore beside. */
 static enum kaon_status claim(struct kaon_sandbox *sandbox, enum kaon_life from,
-                              struct kaon_error *err)
+                              enum kaon_life to, struct kaon_error *err)
 {
     struct kaon_machine *machine = sandbox->domain->machine;
     enum kaon_status status = machine->backend->machine_check(machine, err);
@@ -260,8 +261,7 @@ static enum kaon_status claim(struct kaon_sandbox *sandbox, enum kaon_life from,
 
     if (status)
         return status;
-    if (atomic_compare_exchange_strong(&sandbox->life, &life,
-                                       KAON_LIFE_RUNNING))
+    if (atomic_compare_exchange_strong(&sandbox->life, &life, to))
         return KAON_OK;
     if (life == KAON_LIFE_POISONED)
         return kaon__fail(err, KAON_EPOISONED,
@@ -297,16 +297,33 @@ enum kaon_status kaon__sandbox_park(struct kaon_sandbox *sandbox,
 enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
                                      struct kaon_error *err)
 {
-    return claim(sandbox, KAON_LIFE_READY, err);
+    return claim(sandbox, KAON_LIFE_READY, KAON_LIFE_HELD, err);
+}
+
+enum kaon_status kaon__sandbox_claim_to_run(struct kaon_sandbox *sandbox,
+                                            struct kaon_error *err)
+{
+    return claim(sandbox, KAON_LIFE_READY, KAON_LIFE_RUNNING, err);
+}
+
+/* A kick that came too late is taken back, or a resident guest would not stay
+ * in the next call. */
+void kaon__sandbox_await_stop(struct kaon_sandbox *sandbox)
+{
+    while (atomic_load(&sandbox->stoppers))
+        sched_yield();
+    if (sandbox->resident)
+        kaon__resident_unkick(sandbox->resident);
 }
 
 enum kaon_status kaon__sandbox_claim_any(struct kaon_sandbox *sandbox,
                                          bool *poisoned, struct kaon_error *err)
 {
-    enum kaon_status status = claim(sandbox, KAON_LIFE_READY, err);
+    enum kaon_status status = kaon__sandbox_claim(sandbox, err);
 
     *poisoned = status == KAON_EPOISONED;
-    return *poisoned ? claim(sandbox, KAON_LIFE_POISONED, err) : status;
+    return *poisoned ? claim(sandbox, KAON_LIFE_POISONED, KAON_LIFE_HELD, err)
+                     : status;
 }
 
 /* ---- Restoring --------------------------------------------------------- */

@@ -21,14 +21,16 @@ struct kaon_snapshot;
 /*
  * A sandbox's state, and why a running one's call is to end before the guest
  * answers. They are one word, so that a stop hits the call that runs, from its
- * very beginning, and never the next.
+ * very beginning, and never the next. But for READY and POISONED, one thread
+ * has the sandbox.
  */
 enum kaon_life {
     KAON_LIFE_READY = KAON_SANDBOX_READY,
-    KAON_LIFE_RUNNING = KAON_SANDBOX_RUNNING, /* one thread has it */
+    KAON_LIFE_RUNNING = KAON_SANDBOX_RUNNING, /* a call, which can be stopped */
     KAON_LIFE_POISONED = KAON_SANDBOX_POISONED,
-    KAON_LIFE_CANCELLED, /* running, but to end; as is the next */
+    KAON_LIFE_CANCELLED, /* a call that is to end; as is the next */
     KAON_LIFE_OVERDUE,
+    KAON_LIFE_HELD, /* for what no other thread stops */
 };
 
 struct kaon_sandbox {
@@ -56,15 +58,20 @@ struct kaon_sandbox {
     uint32_t spin_looks;            /* space_spin(), if resident so; or 0 */
 
     /* Other threads may stop a call: those that are about to are counted, and
-     * a call does not end before they are done. */
-    _Atomic(struct kaon_vcpu *) running; /* NULL while none is to be kicked */
+     * a call does not end before they are done. The vCPU that they kick is
+     * that of the call, if it has one yet, or the resident guest's. */
+    _Atomic(struct kaon_vcpu *) running;
     atomic_uint stoppers;
 };
 
-/* One thread has the sandbox from here to kaon__sandbox_release(), and can be
- * stopped. */
+/* One thread has the sandbox from here to kaon__sandbox_release(). */
 enum kaon_status kaon__sandbox_claim(struct kaon_sandbox *sandbox,
                                      struct kaon_error *err);
+
+/* The same for a call, which can be stopped, until it only holds it. */
+enum kaon_status kaon__sandbox_claim_to_run(struct kaon_sandbox *sandbox,
+                                            struct kaon_error *err);
+static inline void kaon__sandbox_hold(struct kaon_sandbox *sandbox);
 
 /* The same for one that may be poisoned. */
 enum kaon_status kaon__sandbox_claim_any(struct kaon_sandbox *sandbox,
@@ -85,13 +92,23 @@ enum kaon_status kaon__sandbox_clean(struct kaon_sandbox *sandbox,
                                      struct kaon_snapshot *snapshot,
                                      struct kaon_error *err);
 
+/* Of a call that somebody stopped: waits until he is done with it. */
+void kaon__sandbox_await_stop(struct kaon_sandbox *sandbox);
+
+static inline void kaon__sandbox_hold(struct kaon_sandbox *sandbox)
+{
+    if (atomic_exchange(&sandbox->life, KAON_LIFE_HELD) != KAON_LIFE_RUNNING)
+        kaon__sandbox_await_stop(sandbox);
+}
+
 static inline void kaon__sandbox_release(struct kaon_sandbox *sandbox,
                                          bool poisoned)
 {
     if (poisoned)
         kaon__sandbox_halt(sandbox);
-    atomic_store(&sandbox->life,
-                 poisoned ? KAON_LIFE_POISONED : KAON_LIFE_READY);
+    atomic_store_explicit(&sandbox->life,
+                          poisoned ? KAON_LIFE_POISONED : KAON_LIFE_READY,
+                          memory_order_release);
 }
 
 /* Maps what the options of a sandbox list, before it ever ran. */

@@ -32,10 +32,10 @@
 
 /* What the gate has in the mailbox, as offsets from that: the host's to write
  * before it enters the guest; but for the turn, never read by it. */
+#define KAON_GATE_CALL 104
+#define KAON_GATE_STACK 112
+#define KAON_GATE_LOOKS 120
 #define KAON_GATE_TURN 168
-#define KAON_GATE_LOOKS 172
-#define KAON_GATE_CALL 176
-#define KAON_GATE_STACK 184
 
 /*
  * Whose turn it is: who may use the exchange. The other side looks at the word
@@ -51,9 +51,10 @@
 #define KAON_TURN_OF_HOST_ALONE 2
 #define KAON_TURN_OF_GUEST_ALONE 3
 
-/* What else it reads there, which is the contract's. */
+/* What else it reads there, which is the contract's; and the cache line after
+ * that of frame and turn, where the second value is, as a rule. */
 #define KAON_GATE_FRAME_KIND 128
-#define KAON_GATE_PAYLOAD 256
+#define KAON_GATE_MORE 192
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -62,26 +63,26 @@
 #include <kaon/abi.h>
 
 struct kaon_gate_words {
-    uint32_t turn; /* KAON_TURN_OF_* */
-    uint32_t looks; /* at turn, before it leaves; 0: it is not resident */
     uint64_t call;  /* where each call enters the guest, */
     uint64_t stack; /* with this stack pointer */
+    uint32_t looks; /* at turn, before it leaves; 0: it is not resident */
+    uint32_t reserved;
 };
 #define AT(field, offset)                                         \
     _Static_assert(offsetof(struct kaon_mailbox, gate) +          \
                            offsetof(struct kaon_gate_words, field) == \
                        (offset),                                  \
                    "assembly relies on it")
-AT(turn, KAON_GATE_TURN);
-AT(looks, KAON_GATE_LOOKS);
 AT(call, KAON_GATE_CALL);
 AT(stack, KAON_GATE_STACK);
+AT(looks, KAON_GATE_LOOKS);
 #undef AT
 _Static_assert(sizeof(struct kaon_gate_words) ==
                        sizeof ((struct kaon_mailbox *)0)->gate &&
+                   offsetof(struct kaon_mailbox, turn) == KAON_GATE_TURN &&
                    offsetof(struct kaon_mailbox, frame) ==
                        KAON_GATE_FRAME_KIND &&
-                   offsetof(struct kaon_mailbox, payload) == KAON_GATE_PAYLOAD,
+                   offsetof(struct kaon_mailbox, payload) < KAON_GATE_MORE,
                "assembly relies on it");
 
 /* The page's contents for KVM. */

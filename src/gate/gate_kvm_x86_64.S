@@ -95,7 +95,7 @@ sleep:
  * than most calls, and most need none: if no exception is left, EMMS empties the
  * x87 stack, and only the control word is to be looked at. */
 my_turn:
-        prefetchw KAON_GATE_PAYLOAD(%rdi)
+        prefetcht0 KAON_GATE_MORE(%rdi)
         mov     KAON_GATE_FRAME_KIND(%rdi), %eax
         cmp     $FRAME_CALL, %eax
         je      2f

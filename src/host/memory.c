@@ -349,37 +349,43 @@ static struct kaon_gate_words *gate_words(const struct kaon_memory *memory)
     return words;
 }
 
+static uint32_t *turn_of(const struct kaon_memory *memory)
+{
+    void *turn = memory->mailbox_page + offsetof(struct kaon_mailbox, turn);
+
+    return turn;
+}
+
 void kaon__memory_gate_open(struct kaon_memory *memory, uint64_t call,
                             uint32_t looks)
 {
     *gate_words(memory) = (struct kaon_gate_words){
-        .turn = KAON_TURN_OF_HOST,
-        .looks = looks,
         .call = call,
         .stack = memory->stack.high,
+        .looks = looks,
     };
+    *turn_of(memory) = KAON_TURN_OF_HOST;
 }
 
 void kaon__memory_gate_close(struct kaon_memory *memory)
 {
     *gate_words(memory) = (struct kaon_gate_words){ 0 };
+    *turn_of(memory) = 0;
 }
 
 void kaon__memory_turn_give(struct kaon_memory *memory)
 {
-    __atomic_store_n(&gate_words(memory)->turn, KAON_TURN_OF_GUEST,
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(turn_of(memory), KAON_TURN_OF_GUEST, __ATOMIC_RELEASE);
 }
 
 bool kaon__memory_turn_came(const struct kaon_memory *memory)
 {
-    uint32_t turn =
-        __atomic_load_n(&gate_words(memory)->turn, __ATOMIC_ACQUIRE);
+    uint32_t turn = __atomic_load_n(turn_of(memory), __ATOMIC_ACQUIRE);
 
     if (turn == KAON_TURN_OF_GUEST || turn == KAON_TURN_OF_GUEST_ALONE)
         return false;
-    /* Where values lie first: the host reads there next, and then writes. */
-    __builtin_prefetch(memory->mailbox_page + KAON_MAILBOX_FREE, 1);
+    /* The host's next call writes there; where the turn is, the guest looks. */
+    __builtin_prefetch(memory->mailbox_page + KAON_GATE_MORE, 1);
     return true;
 }
 
@@ -387,7 +393,7 @@ bool kaon__memory_turn_sleep(struct kaon_memory *memory)
 {
     uint32_t turn = KAON_TURN_OF_GUEST;
 
-    return __atomic_compare_exchange_n(&gate_words(memory)->turn, &turn,
+    return __atomic_compare_exchange_n(turn_of(memory), &turn,
                                        KAON_TURN_OF_GUEST_ALONE, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ||
            turn == KAON_TURN_OF_GUEST_ALONE;

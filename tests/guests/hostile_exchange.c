@@ -8,6 +8,8 @@
 
 KAON_IMPORT(HostTake, bytes, string, bytes, u32);
 
+#define FREE KAON_MAILBOX_FREE
+
 static struct kaon_mailbox *mailbox_of(const void *in_it)
 {
     return (void *)((uintptr_t)in_it & ~(uintptr_t)4095);
@@ -46,11 +48,11 @@ static uint64_t leave_with(struct kaon_span what, uint32_t at, bool place)
     answer = mailbox->frame.kind;
     slot = (void *)((unsigned char *)mailbox + mailbox->frame.slots);
     answer |= (place ? slot->bits : (uint32_t)mailbox->frame.code) << 32;
-    slot = (void *)((unsigned char *)mailbox + 256);
+    slot = (void *)(mailbox->payload);
     *slot = (struct kaon_slot){ .type = KAON_TYPE_U64, .bits = answer };
     mailbox->frame = (struct kaon_frame){ .kind = KAON_FRAME_RESULT,
                                           .count = 1,
-                                          .slots = 256 };
+                                          .slots = FREE };
     leave(mailbox);
     return 0; /* never: nobody comes back from a result */
 }
@@ -81,9 +83,29 @@ static uint32_t below(uint32_t limit)
 static uint64_t odd_number(void)
 {
     static const uint64_t edges[] = {
-        0, 1, 15, 16, 17, 127, 128, 255, 256, 257, 4079, 4080, 4095, 4096,
-        4097, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff, 0x100000000,
-        INT64_MAX, UINT64_MAX, UINT64_MAX - 4095,
+        0,
+        1,
+        15,
+        16,
+        17,
+        127,
+        128,
+        FREE - 1,
+        FREE,
+        FREE + 1,
+        4079,
+        4080,
+        4095,
+        4096,
+        4097,
+        0x7fffffff,
+        0x80000000,
+        0xfffffff0,
+        0xffffffff,
+        0x100000000,
+        INT64_MAX,
+        UINT64_MAX,
+        UINT64_MAX - 4095,
     };
 
     switch (below(5)) {
@@ -91,7 +113,7 @@ static uint64_t odd_number(void)
     case 1: return exchange - below(64) + 32;
     case 2: return below(exchange);
     case 3: return chance();
-    default: return 256 + below(3840);
+    default: return FREE + below(KAON_MAILBOX_SIZE - FREE);
     }
 }
 
@@ -101,7 +123,7 @@ static struct kaon_slot odd_slot(uint32_t type)
     struct kaon_slot slot = { .type = type };
 
     if (type >= KAON_TYPE_STRING) {
-        slot.bits = 256 + below(3840);
+        slot.bits = FREE + below(KAON_MAILBOX_SIZE - FREE);
         slot.size = below(below(4) ? 32 : 4096);
     } else {
         slot.bits = below(2);
@@ -128,7 +150,7 @@ static void put_slots(unsigned char *mailbox, const struct kaon_frame *frame,
                                                      : KAON_TYPE_STRING;
         struct kaon_slot slot = odd_slot(type);
 
-        if (at >= 256 && at + sizeof slot <= exchange)
+        if (at >= FREE && at + sizeof slot <= exchange)
             __builtin_memcpy(mailbox + at, &slot, sizeof slot);
     }
 }
@@ -142,7 +164,7 @@ static struct kaon_frame odd_frame_of(uint32_t kind, uint32_t result)
                  : kind == KAON_FRAME_RESULT  ? result != KAON_TYPE_VOID
                                               : below(2),
         .code = (int32_t)chance(),
-        .slots = 256 + 8 * below(400),
+        .slots = FREE + 8 * below(400),
         .free_page = 16 * below(257),
         .free_area = 4096 + 16 * below(4096),
     };
@@ -182,8 +204,8 @@ static struct kaon_frame *array_at(unsigned char *mailbox, uint32_t frames,
 {
     uint64_t end = frames + (uint64_t)count * sizeof(struct kaon_frame);
 
-    return frames >= 256 && end <= exchange ? (void *)(mailbox + frames)
-                                            : NULL;
+    return frames >= FREE && end <= exchange ? (void *)(mailbox + frames)
+                                             : NULL;
 }
 
 #define ARRAY 8u
@@ -192,7 +214,7 @@ static struct kaon_frame *array_at(unsigned char *mailbox, uint32_t frames,
 static void post(struct kaon_mailbox *mailbox)
 {
     unsigned char *bytes = (unsigned char *)mailbox;
-    struct kaon_posted posted = { 256 + 16 * below(240), 1 + below(4) };
+    struct kaon_posted posted = { FREE + 16 * below(240), 1 + below(4) };
     struct kaon_frame *at = array_at(bytes, posted.frames, posted.count);
     struct kaon_frame frames[ARRAY];
 
@@ -248,9 +270,11 @@ __attribute__((noreturn)) static void scribble(struct kaon_mailbox *mailbox,
 
         put_slots(bytes, &frame, frame.kind, declared);
         for (uint32_t k = below(8); k; k--)
-            bytes[256 + below(3840)] = (unsigned char)chance();
+            bytes[FREE + below(KAON_MAILBOX_SIZE - FREE)] =
+                (unsigned char)chance();
         if (!below(8)) /* what the host wrote once and does not read */
-            __builtin_memset(bytes, (int)chance(), 128);
+            __builtin_memset(bytes, (int)chance(),
+                             offsetof(struct kaon_mailbox, gate));
         answer_batch(bytes, &batch);
         if (!below(16))
             post(mailbox);

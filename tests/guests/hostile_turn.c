@@ -8,9 +8,8 @@
 KAON_IMPORT(HostTake, bytes, string, bytes, u32);
 
 struct words {
-    volatile uint32_t turn;
-    uint32_t reserved;
-    volatile uint64_t looks, call, stack;
+    volatile uint64_t call, stack;
+    volatile uint32_t looks;
 };
 
 enum { HOST, GUEST, HOST_ALONE, GUEST_ALONE };
@@ -20,9 +19,9 @@ static struct kaon_mailbox *mailbox_of(const void *in_it)
     return (void *)((uintptr_t)in_it & ~(uintptr_t)4095);
 }
 
-static struct words *words_of(const void *in_it)
+static volatile uint32_t *turn_of(const void *in_it)
 {
-    return (void *)mailbox_of(in_it)->gate;
+    return &mailbox_of(in_it)->turn;
 }
 
 static void pause_for(uint32_t turns)
@@ -42,13 +41,13 @@ static void answer(struct kaon_mailbox *mailbox, uint32_t turn)
 {
     mailbox->frame = (struct kaon_frame){ .kind = KAON_FRAME_RESULT };
     __asm__ volatile("" : : : "memory");
-    words_of(mailbox)->turn = turn;
+    *turn_of(mailbox) = turn;
 }
 
 /* The host's own frame is still there. */
 static void hand_over_nothing(struct kaon_span anything, uint32_t turn)
 {
-    words_of(anything.data)->turn = turn;
+    *turn_of(anything.data) = turn;
     stay();
 }
 KAON_EXPORT(hand_over_nothing, void, bytes, u32);
@@ -71,7 +70,7 @@ static void answer_and_scribble(struct kaon_span anything)
         mailbox->frame.kind = (uint32_t)i;
         mailbox->frame.count = (uint32_t)(i >> 3);
         mailbox->frame.slots = (uint32_t)i * 8;
-        words_of(mailbox)->turn = (uint32_t)i;
+        *turn_of(mailbox) = (uint32_t)i;
     }
 }
 KAON_EXPORT(answer_and_scribble, void, bytes);
@@ -81,7 +80,7 @@ static struct kaon_span hand_over_changing(struct kaon_span anything,
                                            uint32_t rounds)
 {
     struct kaon_mailbox *mailbox = mailbox_of(anything.data);
-    struct words *words = words_of(anything.data);
+    volatile uint32_t *turn = turn_of(anything.data);
     struct kaon_slot *slots = (void *)((unsigned char *)mailbox + 1024);
     volatile unsigned char *text = (unsigned char *)mailbox + 2048;
 
@@ -97,8 +96,8 @@ static struct kaon_span hand_over_changing(struct kaon_span anything,
         slots[1] = (struct kaon_slot){ KAON_TYPE_BYTES, 512, 2048 };
         slots[2] = (struct kaon_slot){ KAON_TYPE_U32, 0, 2 };
         __asm__ volatile("" : : : "memory");
-        words->turn = HOST;
-        while (words->turn == HOST) {
+        *turn = HOST;
+        while (*turn == HOST) {
             text[i % 512] ^= 'x'; /* a NUL, or none */
             slots[0].size = i * 7 % 1024;
             slots[1].bits = 2048 + i % 64;
@@ -122,12 +121,12 @@ static void leave_without_handing_over(struct kaon_span anything,
 KAON_EXPORT(leave_without_handing_over, void, bytes, u32);
 
 /* Spoils what its own gate goes by, and leaves as it should. */
-static void spoil_gate(struct kaon_span anything, uint64_t looks,
-                       uint64_t call, uint64_t stack)
+static void spoil_gate(struct kaon_span anything, uint64_t looks, uint64_t call,
+                       uint64_t stack)
 {
-    struct words *words = words_of(anything.data);
+    struct words *words = (void *)mailbox_of(anything.data)->gate;
 
-    words->looks = looks;
+    words->looks = (uint32_t)looks;
     words->call = call;
     words->stack = stack;
 }
@@ -146,7 +145,7 @@ KAON_EXPORT(answer_and_fault, void, bytes);
 static void flip(struct kaon_span anything, uint64_t seed, uint32_t times)
 {
     struct kaon_mailbox *mailbox = mailbox_of(anything.data);
-    struct words *words = words_of(anything.data);
+    volatile uint32_t *turn = turn_of(anything.data);
 
     for (uint32_t i = 0; i < times; i++) {
         uint64_t x = seed += UINT64_C(0x9e3779b97f4a7c15);
@@ -157,7 +156,7 @@ static void flip(struct kaon_span anything, uint64_t seed, uint32_t times)
         mailbox->frame.kind = x >> 8 & 7 ? KAON_FRAME_HOST_CALL : x & 15;
         mailbox->frame.count = (uint32_t)(x >> 16 & 3);
         mailbox->frame.slots = x >> 20 & 1 ? 1024 : (uint32_t)(x >> 32);
-        words->turn = x & 16 ? (uint32_t)(x >> 24 & 3) : (uint32_t)(x >> 40);
+        *turn = x & 16 ? (uint32_t)(x >> 24 & 3) : (uint32_t)(x >> 40);
         pause_for(x >> 50 & 63);
     }
     answer(mailbox, HOST);

@@ -94,7 +94,7 @@ static void the_mailbox_is_laid_out_so(void **state)
 {
     (void)state;
     assert_int_equal(KAON_MAILBOX_SIZE, 4096);
-    assert_int_equal(KAON_MAILBOX_FREE, 256);
+    assert_int_equal(KAON_MAILBOX_FREE, 176);
     assert_int_equal(KAON_POSTED_MAX, 256);
     assert_int_equal(KAON_MAILBOX_MAGIC, 0x4e4f414b);
     assert_int_equal(sizeof(struct kaon_mailbox), 4096);
@@ -108,14 +108,15 @@ static void the_mailbox_is_laid_out_so(void **state)
     AT(struct kaon_mailbox, stack_high, 40, 8);
     AT(struct kaon_mailbox, generation, 48, 8);
     AT(struct kaon_mailbox, seed, 56, 32);
-    AT(struct kaon_mailbox, reserved1, 88, 40);
+    AT(struct kaon_mailbox, reserved1, 88, 16);
+    AT(struct kaon_mailbox, gate, 104, 24);
     AT(struct kaon_mailbox, frame, 128, 32);
     AT(struct kaon_mailbox, posted, 160, 8);
     AT(struct kaon_mailbox, posted.frames, 160, 4);
     AT(struct kaon_mailbox, posted.count, 164, 4);
-    AT(struct kaon_mailbox, gate, 168, 24);
-    AT(struct kaon_mailbox, reserved2, 192, 64);
-    AT(struct kaon_mailbox, payload, 256, 3840);
+    AT(struct kaon_mailbox, turn, 168, 4);
+    AT(struct kaon_mailbox, reserved2, 172, 4);
+    AT(struct kaon_mailbox, payload, 176, 3920);
 }
 
 static void the_tables_of_a_guest_are_laid_out_so(void **state)

@@ -123,8 +123,9 @@ static void a_result_must_be_what_the_export_says(void **state)
 static void slots_must_lie_in_the_exchange(void **state)
 {
     static const uint32_t offsets[] = {
-        0,    8,    128,   248,   256 - 8,    4096 - 8,   4096,
-        4104, 8192, 16376, 16384, 0x7ffffff8, 0xfffffff8,
+        0,        8,     128,        KAON_MAILBOX_FREE - 8,
+        4096 - 8, 4096,  4104,       8192,
+        16376,    16384, 0x7ffffff8, 0xfffffff8,
     };
     static const uint32_t unaligned[] = { 513, 516, 519, 4095, 0xffffffff };
 
@@ -177,7 +178,7 @@ static void a_string_must_be_one(void **state)
         { "a NUL inside", STRING(5, DATA) }, /* has a NUL inside */
         { "none after", STRING(2, DATA) },   /* has none behind */
         { "a NUL inside", STRING(4, DATA) }, /* the NUL counted */
-        { "outside", STRING(3, 255) },
+        { "outside", STRING(3, KAON_MAILBOX_FREE - 1) },
         { "outside", STRING(3, 0) },
         { "outside", STRING(4, 4093) }, /* its NUL is outside */
         { "outside", STRING(3, 4096) },
@@ -304,7 +305,8 @@ static enum kaon_status scribbles(struct kaon_scripted_guest *guest,
 {
     (void)user;
     memset(play_mailbox(guest), 0xff, offsetof(struct kaon_mailbox, frame));
-    memset(play_mailbox(guest)->reserved2, 0xff, 96);
+    memset(&play_mailbox(guest)->turn, 0xff,
+           96 + KAON_MAILBOX_FREE - offsetof(struct kaon_mailbox, turn));
     *play_frame(guest) = (struct kaon_frame){ .kind = KAON_FRAME_RESULT,
                                               .function = 77,
                                               .code = 5,

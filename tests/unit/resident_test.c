@@ -23,9 +23,14 @@ static struct kaon_gate_words *words_of(const struct kaon_scripted_guest *guest)
     return (struct kaon_gate_words *)(void *)play_mailbox(guest)->gate;
 }
 
+static uint32_t *turn_of(const struct kaon_scripted_guest *guest)
+{
+    return &play_mailbox(guest)->turn;
+}
+
 static bool guests_turn(const struct kaon_scripted_guest *guest)
 {
-    return __atomic_load_n(&words_of(guest)->turn, __ATOMIC_ACQUIRE) & 1;
+    return __atomic_load_n(turn_of(guest), __ATOMIC_ACQUIRE) & 1;
 }
 
 /* WAIT: false if the guest is out; it begins here again when it is resumed. */
@@ -43,7 +48,7 @@ static bool await_turn(const struct kaon_scripted_guest *guest,
         }
         sched_yield();
     }
-    __atomic_compare_exchange_n(&words_of(guest)->turn, &turn,
+    __atomic_compare_exchange_n(turn_of(guest), &turn,
                                 KAON_TURN_OF_HOST_ALONE, false,
                                 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     if (guests_turn(guest))
@@ -55,7 +60,7 @@ static bool await_turn(const struct kaon_scripted_guest *guest,
 /* LEAVE: returns whether the host sleeps, and so is to be woken by an exit. */
 static bool hand_over(const struct kaon_scripted_guest *guest)
 {
-    return __atomic_exchange_n(&words_of(guest)->turn, KAON_TURN_OF_HOST,
+    return __atomic_exchange_n(turn_of(guest), KAON_TURN_OF_HOST,
                                __ATOMIC_ACQ_REL) == KAON_TURN_OF_GUEST_ALONE;
 }
 

@@ -603,11 +603,15 @@ static void what_cannot_go_below_is_refused(void **state)
 
 /* ---- Arrays of frames -------------------------------------------------- */
 
+/* Frames that the mailbox page has room for. */
+#define IN_PAGE ((KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE) / 32)
+
 static void an_array_of_frames_is_written_and_read(void **state)
 {
     struct kaon_wire wire = wire_create(AREA_SIZE);
     struct kaon_frame array = { .kind = KAON_FRAME_BATCH }, frame;
-    static const uint32_t counts[] = { 1, 120, 121, AREA_SIZE / 32 };
+    static const uint32_t counts[] = { 1, IN_PAGE, IN_PAGE + 1,
+                                       AREA_SIZE / 32 };
 
     (void)state;
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
@@ -615,7 +619,7 @@ static void an_array_of_frames_is_written_and_read(void **state)
                                               counts[k], &array),
                          KAON_WIRE_OK);
         assert_int_equal(array.slots,
-                         counts[k] <= 120 ? KAON_MAILBOX_FREE : AREA);
+                         counts[k] <= IN_PAGE ? KAON_MAILBOX_FREE : AREA);
         assert_int_equal(array.count, counts[k]);
         assert_int_equal(
             kaon_wire_check_frames(&wire, array.slots, array.count),
@@ -646,10 +650,10 @@ static void an_array_of_frames_lies_in_one_piece(void **state)
         uint32_t frames, count;
     } bad[] = {
         { 0, 1 },
-        { 240, 1 },
-        { 264, 1 },
+        { KAON_MAILBOX_FREE - 16, 1 },
+        { KAON_MAILBOX_FREE + 8, 1 },
         { KAON_MAILBOX_SIZE - 16, 1 },
-        { KAON_MAILBOX_FREE, 121 },
+        { KAON_MAILBOX_FREE, IN_PAGE + 1 },
         { AREA, AREA_SIZE / 32 + 1 },
         { AREA + AREA_SIZE, 1 },
         { 0xfffffff0, 1 },

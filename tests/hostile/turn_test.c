@@ -159,8 +159,8 @@ static void a_guest_that_works_on_is_stopped_by_a_restore(void **state)
 
         for (unsigned k = 0; k < 4; k++) {
             if (k % 2)
-                stage_call_for(sandbox, &out, functions[1],
-                               KAON_ARGS(kaon_u64(1), kaon_u64(2)), SOON);
+                stage_call(sandbox, &out, functions[1],
+                           KAON_ARGS(kaon_u64(1), kaon_u64(2)));
             else
                 stage_call_for(sandbox, &out, functions[0], KAON_ARGS(ANYTHING),
                                SOON);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gate/gate.h"
 #include "host/arena.h"
 #include "host/error.h"
 #include "host/image.h"
@@ -349,13 +348,6 @@ static struct kaon_gate_words *gate_words(const struct kaon_memory *memory)
     return words;
 }
 
-static uint32_t *turn_of(const struct kaon_memory *memory)
-{
-    void *turn = memory->mailbox_page + offsetof(struct kaon_mailbox, turn);
-
-    return turn;
-}
-
 void kaon__memory_gate_open(struct kaon_memory *memory, uint64_t call,
                             uint32_t looks)
 {
@@ -364,36 +356,20 @@ void kaon__memory_gate_open(struct kaon_memory *memory, uint64_t call,
         .stack = memory->stack.high,
         .looks = looks,
     };
-    *turn_of(memory) = KAON_TURN_OF_HOST;
+    *kaon__memory_turn(memory) = KAON_TURN_OF_HOST;
 }
 
 void kaon__memory_gate_close(struct kaon_memory *memory)
 {
     *gate_words(memory) = (struct kaon_gate_words){ 0 };
-    *turn_of(memory) = 0;
-}
-
-void kaon__memory_turn_give(struct kaon_memory *memory)
-{
-    __atomic_store_n(turn_of(memory), KAON_TURN_OF_GUEST, __ATOMIC_RELEASE);
-}
-
-bool kaon__memory_turn_came(const struct kaon_memory *memory)
-{
-    uint32_t turn = __atomic_load_n(turn_of(memory), __ATOMIC_ACQUIRE);
-
-    if (turn == KAON_TURN_OF_GUEST || turn == KAON_TURN_OF_GUEST_ALONE)
-        return false;
-    /* The host's next call writes there; where the turn is, the guest looks. */
-    __builtin_prefetch(memory->mailbox_page + KAON_GATE_MORE, 1);
-    return true;
+    *kaon__memory_turn(memory) = 0;
 }
 
 bool kaon__memory_turn_sleep(struct kaon_memory *memory)
 {
     uint32_t turn = KAON_TURN_OF_GUEST;
 
-    return __atomic_compare_exchange_n(turn_of(memory), &turn,
+    return __atomic_compare_exchange_n(kaon__memory_turn(memory), &turn,
                                        KAON_TURN_OF_GUEST_ALONE, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ||
            turn == KAON_TURN_OF_GUEST_ALONE;

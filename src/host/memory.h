@@ -37,6 +37,7 @@
 
 #include "abi/wire.h"
 #include "backend/backend.h"
+#include "gate/gate.h"
 
 struct kaon_image;
 struct kaon_mapping;
@@ -233,11 +234,32 @@ void kaon__memory_gate_open(struct kaon_memory *memory, uint64_t call,
                             uint32_t looks);
 void kaon__memory_gate_close(struct kaon_memory *memory);
 
+static inline uint32_t *kaon__memory_turn(const struct kaon_memory *memory)
+{
+    void *turn = memory->mailbox_page + offsetof(struct kaon_mailbox, turn);
+
+    return turn;
+}
+
 /* Gives the guest its turn; the frame is in place. */
-void kaon__memory_turn_give(struct kaon_memory *memory);
+static inline void kaon__memory_turn_give(struct kaon_memory *memory)
+{
+    __atomic_store_n(kaon__memory_turn(memory), KAON_TURN_OF_GUEST,
+                     __ATOMIC_RELEASE);
+}
 
 /* Is it the host's turn, as the guest says? */
-bool kaon__memory_turn_came(const struct kaon_memory *memory);
+static inline bool kaon__memory_turn_came(const struct kaon_memory *memory)
+{
+    uint32_t turn =
+        __atomic_load_n(kaon__memory_turn(memory), __ATOMIC_ACQUIRE);
+
+    if (turn == KAON_TURN_OF_GUEST || turn == KAON_TURN_OF_GUEST_ALONE)
+        return false;
+    /* The host's next call writes there; where the turn is, the guest looks. */
+    __builtin_prefetch(memory->mailbox_page + KAON_GATE_MORE, 1);
+    return true;
+}
 
 /* Tells the guest that the host looks no longer: false if its turn came. */
 bool kaon__memory_turn_sleep(struct kaon_memory *memory);

@@ -190,20 +190,29 @@ void kaon__resident_unkick(struct kaon_resident *resident)
     backend_of(resident)->vcpu_unkick(resident->slot->vcpu);
 }
 
-/* Until the turn comes or the vCPU is out. */
-static void await_either(struct kaon_resident *resident)
+/* The guest gives up the turn by an exit from here on, if it has not yet. */
+static void sleep_till_out(struct kaon_resident *resident)
 {
-    struct kaon_memory *memory = resident->sandbox->memory;
-
-    for (uint32_t looks = resident->looks; looks; looks--) {
-        if (kaon__memory_turn_came(memory) || job_of(resident) == OUT)
-            return;
-        kaon__pause();
-    }
     atomic_store(&resident->awaited, true);
-    if (kaon__memory_turn_sleep(memory))
+    if (kaon__memory_turn_sleep(resident->sandbox->memory))
         await_out(resident);
     atomic_store(&resident->awaited, false);
+}
+
+/* False if the vCPU is out instead. */
+static bool await_turn(struct kaon_resident *resident)
+{
+    const struct kaon_memory *memory = resident->sandbox->memory;
+
+    for (;; sleep_till_out(resident)) {
+        for (uint32_t looks = resident->looks; looks; looks--) {
+            if (job_of(resident) == OUT)
+                return false;
+            if (kaon__memory_turn_came(memory))
+                return true;
+            kaon__pause();
+        }
+    }
 }
 
 /*
@@ -246,13 +255,8 @@ enum kaon_status kaon__resident_run(struct kaon_resident *resident,
     resident->my_turn = false;
     if (job_of(resident) == OUT && !resident->pending)
         set_job(resident, RESUME);
-    for (;;) {
-        if (job_of(resident) == OUT)
-            return take_exit(resident, exit, err);
-        if (kaon__memory_turn_came(memory))
-            break;
-        await_either(resident);
-    }
+    if (!await_turn(resident))
+        return take_exit(resident, exit, err);
     *exit = (struct kaon_exit){ .kind = KAON_EXIT_GATE, .crossed = true };
     resident->my_turn = true;
     return KAON_OK;

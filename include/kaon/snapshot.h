@@ -20,8 +20,8 @@
  * to copy the pages that it owns; nothing is unmapped. A sandbox made from a
  * snapshot owns what it writes and shares all else, however large it is: the
  * snapshot remembers (up to 512) pages that its sandboxes wrote, and the next
- * one gets its copies of these at once. With process isolation a sandbox
- * copies all of the snapshot.
+ * one gets its copies of these at once; what none of some hundred writes again,
+ * it forgets. With process isolation a sandbox copies all of the snapshot.
  *
  * What it leaves out. The exchange: arguments and results of calls before are
  * gone. Host functions and what they keep are the host's.

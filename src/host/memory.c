@@ -82,7 +82,7 @@ static bool provide_small(struct kaon_memory *memory)
 static bool provide_write_set(struct kaon_memory *memory)
 {
     uint64_t pages[KAON_WRITE_SET_MAX];
-    uint32_t count = kaon__snapshot_write_set(memory->state, pages);
+    uint32_t count = kaon__snapshot_give_write_set(memory->state, pages);
 
     for (uint32_t i = 0; i < count; i++)
         if (!kaon__memory_owns(memory, pages[i]) &&

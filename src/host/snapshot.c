@@ -192,13 +192,8 @@ bool kaon__snapshot_is_small(const struct kaon_snapshot *snapshot)
 
 void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address)
 {
-    uint32_t i = 0;
-
     pthread_mutex_lock(&snapshot->lock);
-    while (i < snapshot->write_count && snapshot->write_set[i] != address)
-        i++;
-    if (i == snapshot->write_count && i < KAON_WRITE_SET_MAX)
-        snapshot->write_set[snapshot->write_count++] = address;
+    kaon__write_set_learn(&snapshot->write_set, address);
     pthread_mutex_unlock(&snapshot->lock);
 }
 
@@ -207,8 +202,18 @@ uint32_t kaon__snapshot_write_set(struct kaon_snapshot *snapshot, uint64_t *out)
     uint32_t count;
 
     pthread_mutex_lock(&snapshot->lock);
-    count = snapshot->write_count;
-    memcpy(out, snapshot->write_set, count * sizeof *out);
+    count = kaon__write_set_list(&snapshot->write_set, out);
+    pthread_mutex_unlock(&snapshot->lock);
+    return count;
+}
+
+uint32_t kaon__snapshot_give_write_set(struct kaon_snapshot *snapshot,
+                                       uint64_t *out)
+{
+    uint32_t count;
+
+    pthread_mutex_lock(&snapshot->lock);
+    count = kaon__write_set_give(&snapshot->write_set, out);
     pthread_mutex_unlock(&snapshot->lock);
     return count;
 }
@@ -242,19 +247,19 @@ int kaon_snapshot_mapping(const struct kaon_snapshot *snapshot, size_t index,
 enum kaon_status kaon_snapshot_stats(struct kaon_snapshot *snapshot,
                                      struct kaon_snapshot_stats *out)
 {
+    uint64_t write_set[KAON_WRITE_SET_MAX];
+
     if (!snapshot || !out)
         return KAON_EINVAL;
-    pthread_mutex_lock(&snapshot->lock);
     *out = (struct kaon_snapshot_stats){
         .pages =
             kaon__snapshot_pages(snapshot) + kaon__snapshot_map_pages(snapshot),
         .own_pages = snapshot->own_pages + kaon__snapshot_map_pages(snapshot),
         .layers = snapshot->layer_count,
-        .write_set = snapshot->write_count,
+        .write_set = kaon__snapshot_write_set(snapshot, write_set),
         .heap_bytes = snapshot->sizes.heap,
         .stack_bytes = snapshot->sizes.stack,
         .exchange_bytes = snapshot->sizes.exchange - KAON_PAGE_SIZE,
     };
-    pthread_mutex_unlock(&snapshot->lock);
     return KAON_OK;
 }

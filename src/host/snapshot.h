@@ -16,12 +16,10 @@
 
 #include "backend/backend.h"
 #include "host/memory.h"
+#include "host/write_set.h"
 
 /* More than these are made one: each takes a memslot in a domain. */
 #define KAON_LAYERS_MAX 16u
-
-/* Pages that a snapshot remembers its sandboxes to write. */
-#define KAON_WRITE_SET_MAX 512u
 
 struct kaon_layer;
 
@@ -49,8 +47,7 @@ struct kaon_snapshot {
     uint32_t kept_count;
     unsigned char *kept_content; /* pages of all of them, in that order */
     pthread_mutex_t lock;        /* guards the rest */
-    uint32_t write_count;
-    uint64_t write_set[KAON_WRITE_SET_MAX]; /* addresses, in no order */
+    struct kaon_write_set write_set;
 };
 
 /* An empty one, to fill in; the caller ends it with kaon_snapshot_destroy(). */
@@ -94,8 +91,11 @@ bool kaon__snapshot_is_small(const struct kaon_snapshot *snapshot);
 /* A sandbox wrote a page that it shared so far. */
 void kaon__snapshot_learn(struct kaon_snapshot *snapshot, uint64_t address);
 
-/* Copies the write set to out[KAON_WRITE_SET_MAX]; returns its size. */
+/* Copies the write set to out[KAON_WRITE_SET_MAX]; returns its size. And for
+ * a new sandbox, which is given all of it. */
 uint32_t kaon__snapshot_write_set(struct kaon_snapshot *snapshot,
                                   uint64_t *out);
+uint32_t kaon__snapshot_give_write_set(struct kaon_snapshot *snapshot,
+                                       uint64_t *out);
 
 #endif

@@ -243,7 +243,7 @@ static enum kaon_status take_write_set(struct opening *o)
             (i > 0 && address <= config->write_set[i - 1]))
             return refuse(o, "its write set has a page that its guest cannot "
                              "write, or is not in order");
-        made->write_set[made->write_count++] = address;
+        kaon__write_set_learn(&made->write_set, address);
     }
     return KAON_OK;
 }

@@ -314,6 +314,40 @@ static void what_sandboxes_wrote_the_next_gets_at_once(void **state)
     kaon_domain_destroy(domain);
 }
 
+/* One sandbox wrote 40 pages, and hundreds that follow write one. */
+static void what_no_sandbox_writes_again_is_forgotten(void **state)
+{
+    enum { MADE = 310 };
+    struct kaon_domain *domain = make_domain();
+    struct kaon_sandbox *origin = e2e_sandbox("memory", NULL), *made[MADE];
+    struct kaon_snapshot *snapshot = e2e_take(origin);
+    uint64_t given[MADE], faults = 0;
+    size_t count = isolation_is_process() ? 2 : MADE; /* no faults there */
+
+    (void)state;
+    made[0] = e2e_create_from(snapshot, domain);
+    for (uint32_t page = 0; page < 40; page++)
+        write_page(made[0], page, 1);
+    for (size_t i = 1; i < count; i++) {
+        given[i] = kept_by(snapshot).write_set;
+        made[i] = e2e_create_from(snapshot, domain);
+        write_page(made[i], 7, 2);
+        faults += e2e_stats(made[i]).page_faults;
+    }
+    if (count == MADE) {
+        assert_in_range(given[1], 40, 50);
+        assert_int_equal(given[256], given[1]);
+        assert_in_range(given[MADE - 1], 1, 10);
+        /* Each page that it writes, its stack's too, was left out once. */
+        assert_int_equal(faults, given[MADE - 1]);
+    }
+    for (size_t i = 0; i < count; i++)
+        kaon_sandbox_destroy(made[i]);
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(origin);
+    kaon_domain_destroy(domain);
+}
+
 static void a_layered_snapshot_shares_what_did_not_change(void **state)
 {
     struct kaon_sandbox *origin = e2e_sandbox("memory", NULL), *made;
@@ -573,6 +607,7 @@ TESTS_NEED_KVM(TEST_ROW(10, the_old_value_is_back),
                TEST(sandboxes_go_on_from_a_snapshot),
                TEST(initialisation_does_not_run_again),
                TEST(what_sandboxes_wrote_the_next_gets_at_once),
+      TEST(what_no_sandbox_writes_again_is_forgotten),
                TEST(a_layered_snapshot_shares_what_did_not_change),
                TEST(what_one_writes_the_others_do_not_see),
                TEST(equal_sandboxes_draw_other_numbers),

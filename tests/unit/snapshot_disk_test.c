@@ -712,15 +712,17 @@ static void registers_and_sizes_are_a_guests(void **state)
 
 static void a_write_set_is_a_guests(void **state)
 {
+    struct kaon_written_page *pages;
     struct saved saved;
 
     (void)state;
     save(&saved);
-    saved.snapshot->write_set[0] = 0x201000;
+    pages = saved.snapshot->write_set.pages;
+    pages[0].address = 0x201000;
     assert_refused(&saved, "its write set");
-    saved.snapshot->write_set[0] = saved.snapshot->write_set[1];
+    pages[0].address = pages[1].address;
     assert_refused(&saved, "its write set");
-    saved.snapshot->write_set[0] = saved.snapshot->write_set[1] + 1;
+    pages[0].address = pages[1].address + 1;
     assert_refused(&saved, "its write set");
     end(&saved);
 }

@@ -194,7 +194,7 @@ static void check_snapshot(const struct kaon_snapshot *snapshot)
     bool used[KAON_LAYERS_MAX] = { false };
 
     assert_true(snapshot->layer_count <= KAON_LAYERS_MAX);
-    assert_true(snapshot->write_count <= KAON_WRITE_SET_MAX);
+    assert_true(snapshot->write_set.count <= KAON_WRITE_SET_MAX);
     for (uint32_t i = 0; i < snapshot->run_count; i++) {
         const struct kaon_run *run = &snapshot->runs[i];
         const struct kaon_run *before = i ? run - 1 : NULL;
@@ -745,7 +745,7 @@ static void a_write_set_is_bounded(void **state)
                 KAON_FAULT_PROVIDED);
     }
     check_snapshot(snapshot);
-    assert_int_equal(snapshot->write_count, KAON_WRITE_SET_MAX);
+    assert_int_equal(snapshot->write_set.count, KAON_WRITE_SET_MAX);
     made = make_good(&play, play.domain, snapshot);
     assert_in_range(made->memory->extent_count, KAON_WRITE_SET_MAX,
                     KAON_WRITE_SET_MAX + 2);

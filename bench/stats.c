@@ -31,14 +31,16 @@ static int compare(const void *a, const void *b)
 
 double samples_at(struct samples *samples, double share)
 {
+    size_t at;
+
     if (samples->count == 0)
         return 0;
     if (!samples->sorted)
         qsort(samples->values, samples->count, sizeof *samples->values,
               compare);
     samples->sorted = true;
-    return samples->values[(size_t)(share * (double)(samples->count - 1) +
-                                    0.5)];
+    at = (size_t)(share * (double)(samples->count - 1) + 0.5);
+    return samples->values[at];
 }
 
 double samples_median(struct samples *samples)

@@ -72,8 +72,7 @@
  * the mailbox page or wholly in the area, never across their border.
  */
 #define KAON_MAILBOX_SIZE 4096u
-#define KAON_MAILBOX_FREE 176u /* where payload may begin in the mailbox page \
-                                */
+#define KAON_MAILBOX_FREE 176u         /* where payload may begin in it */
 #define KAON_MAILBOX_MAGIC 0x4e4f414bu /* "KAON" */
 
 /* What a frame is. Who sends it, and what its fields hold. */
@@ -84,9 +83,8 @@
 #define KAON_FRAME_HOST_CALL 5u    /* guest: call import `function` */
 #define KAON_FRAME_HOST_RESULT 6u  /* host: zero slots for void, or one */
 #define KAON_FRAME_HOST_ERROR 7u   /* host: the function failed: code, text */
-#define KAON_FRAME_HOST_REFUSED 8u /* host: not called: KAON_REFUSED_*, text \
-                                    */
-#define KAON_FRAME_REFUSED 9u      /* guest: not called: KAON_REFUSED_*, text */
+#define KAON_FRAME_HOST_REFUSED 8u /* host: did not: KAON_REFUSED_*, text */
+#define KAON_FRAME_REFUSED 9u      /* guest: did not: KAON_REFUSED_*, text */
 #define KAON_FRAME_BATCH 10u       /* host: make these calls; see below */
 
 /*

@@ -13,6 +13,7 @@
 #include "cli/text.h"
 #include "host/nearest.h"
 
+/* clang-format off */
 static const struct command *const commands[] = {
     &command_run,
     &command_inspect,
@@ -20,6 +21,7 @@ static const struct command *const commands[] = {
     &command_doctor,
     &command_bench,
 };
+/* clang-format on */
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 /* ---- What all subcommands say ------------------------------------------ */

@@ -257,6 +257,7 @@ static void without_permission_the_doctor_knows_how_to_get_it(void **state)
     assert_has(ran.out, "Guests can run here in processes");
 }
 
+/* clang-format off */
 TESTS(
     TEST_ROW(27, without_a_hypervisor_a_process_runs_the_guest),
     TEST(best_is_the_default_and_the_object_says_what_it_was),

@@ -309,6 +309,7 @@ static void a_terminal_gets_no_control_bytes(void **state)
     assert_has(text, "caf\xc3\xa9 \\xc2\\x9b");
 }
 
+/* clang-format off */
 TESTS(
     TEST(each_type_is_read_and_printed),
     TEST(what_a_type_cannot_hold_is_refused),

@@ -217,6 +217,7 @@ static void bench_measures_processes_against_a_bare_one(void **state)
     assert_int_equal(ran.status, 2);
 }
 
+/* clang-format off */
 TESTS(
     TEST(without_words_kaon_says_what_to_type),
     TEST(the_version_is_told),

@@ -396,6 +396,7 @@ static void kernels_that_lack_something_are_told_in_a_sentence(void **state)
                 CHECK(without_memfds), CHECK(without_execveat));
 }
 
+/* clang-format off */
 TESTS(
     TEST_LIMIT(300, any_user_may_have_sandboxes),
     TEST_LIMIT(300, limits_are_told_in_a_sentence),

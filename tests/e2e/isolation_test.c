@@ -643,6 +643,7 @@ static void a_late_interrupt_costs_no_sandbox(void **state)
     kaon_image_destroy(image);
 }
 
+/* clang-format off */
 TESTS(
     TEST_LIMIT(300, a_process_killed_between_calls_is_a_fault),
     TEST_LIMIT(300, a_process_killed_in_a_call_is_a_fault),

@@ -242,7 +242,7 @@ static void statistics_count_what_happened(void **state)
     assert_int_equal(after.page_faults, before.page_faults);
     assert_int_equal(after.memory_bytes, before.memory_bytes);
 
-    if (isolation_is_process()) { /* which has all of its pages from the start */
+    if (isolation_is_process()) { /* which has all pages at once */
         assert_int_equal(after.zero_pages + after.page_faults, 0);
         kaon_sandbox_destroy(sandbox);
         return;

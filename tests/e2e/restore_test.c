@@ -344,6 +344,7 @@ static void a_sandbox_whose_process_was_killed_goes_on(void **state)
     kaon_snapshot_destroy(snapshot);
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW(26, a_hundred_threads_restore_and_call_their_own),
     TEST_ROW(26, a_call_runs_in_one_state_whoever_restores_beside_it),

@@ -315,6 +315,7 @@ KAON_EXPORT(io_immediate, void, u32, u32);
  * and 32 bits wide. The strings lie at `address`, or in memory of ours if
  * that is 0. */
 #define PORT_DX(label, code) label ": " code "\n ret\n .balign 8, 0x90\n"
+/* clang-format off */
 __asm__(".pushsection .text\n .balign 8, 0x90\n dx_table:\n"
         PORT_DX("dx0", "in %dx, %al") PORT_DX("dx1", "in %dx, %ax")
         PORT_DX("dx2", "in %dx, %eax") PORT_DX("dx3", "out %al, %dx")
@@ -326,6 +327,7 @@ __asm__(".pushsection .text\n .balign 8, 0x90\n dx_table:\n"
         PORT_DX("dx15", "rep outsb") PORT_DX("dx16", "rep outsw")
         PORT_DX("dx17", "rep outsl")
         ".popsection");
+/* clang-format on */
 extern const unsigned char dx_table[];
 
 static void io(uint32_t how, uint32_t port, uint64_t count, uint64_t address)

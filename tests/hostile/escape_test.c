@@ -545,6 +545,7 @@ static void the_kernel_sees_a_process_with_next_to_nothing(void **state)
     kaon_image_destroy(image);
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW_LIMIT(17, 120, every_system_call_is_an_invalid_opcode),
     TEST_ROW(17, every_old_system_call_is_a_protection_fault),

@@ -538,6 +538,7 @@ static void garbage_in_a_batch_harms_nobody(void **state)
     }
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW(18, a_frame_that_a_guest_never_sends_is_refused),
     TEST_ROW(18, counts_and_places_of_slots_are_checked),

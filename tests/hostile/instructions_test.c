@@ -320,6 +320,7 @@ static void what_is_pending_at_the_exit_does_not_hit_the_next(void **state)
     stage_close(&stage);
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW(17, every_instruction_faults_or_does_nothing),
     TEST_ROW(17, each_interrupt_vector_faults),

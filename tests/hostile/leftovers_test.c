@@ -439,6 +439,7 @@ static void a_full_domain_gives_nothing_away(void **state)
     stage_close(&stage);
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW(25, the_next_user_sees_no_registers),
     TEST_ROW(25, a_sandbox_keeps_only_its_thread_pointers),

@@ -387,6 +387,7 @@ static void a_leap_over_the_guard_harms_nobody(void **state)
     stage_close(&stage);
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW(15, memory_beyond_the_heap_is_null),
     TEST_ROW(15, too_much_stack_is_an_overflow),

@@ -194,6 +194,7 @@ static void an_instruction_cut_off_by_the_texts_end_faults(void **state)
     tell_outcomes(outcomes);
 }
 
+/* clang-format off */
 TESTS_NEED_KVM(
     TEST_ROW_LIMIT(17, 300, random_code_in_one_domain_ends_in_an_outcome),
     TEST_ROW_LIMIT(17, 300,

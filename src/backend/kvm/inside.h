@@ -15,8 +15,7 @@
 #include "backend/kvm/x86_64.h"
 #include "host/arena.h"
 
-#define ARENA_PHYSICAL (UINT64_C(2) << 20) /* not 0: no page has that address \
-                                            */
+#define ARENA_PHYSICAL (UINT64_C(2) << 20) /* not 0, as no page is there */
 
 struct attachment;
 

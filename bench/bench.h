@@ -70,7 +70,7 @@ struct result {
 
 struct benchmark {
     const char *name;
-    const char *unit; /* of floor and ours */
+    const char *unit;         /* of floor and ours */
     const char *ours, *floor; /* what these are */
     const char *value;        /* what the value is, if not ours / floor */
     double target;

@@ -20,9 +20,13 @@ struct floor_guest {
     unsigned char *memory;
     pthread_t thread; /* runs the vCPU from start() to stop() */
 };
-#define FLOOR_GUEST_NONE                                                    \
-    ((struct floor_guest){ .vm = -1, .vcpu = -1, .run = MAP_FAILED,         \
-                           .fd = -1, .process = -1, .memory = MAP_FAILED })
+#define FLOOR_GUEST_NONE                      \
+    ((struct floor_guest){ .vm = -1,          \
+                           .vcpu = -1,        \
+                           .run = MAP_FAILED, \
+                           .fd = -1,          \
+                           .process = -1,     \
+                           .memory = MAP_FAILED })
 
 /* Whose turn it is, and whether the guest goes on spinning. */
 struct floor_words {

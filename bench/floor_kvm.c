@@ -99,14 +99,14 @@ static void fill_memory(unsigned char *memory)
     static const unsigned char code[] = { 0xe7, PORT, 0xeb, 0xfc };
     /* From SPIN on, with rbx at the words; to the above when they say so. */
     static const unsigned char spin[] = {
-        0xc7, 0x03, 0, 0, 0, 0, /* 1: movl $FLOOR_HOST, (%rbx) */
-        0x83, 0x3b, 0x00,       /* 2: cmpl $FLOOR_HOST, (%rbx) */
-        0x75, 0x04,             /*    jne 3f */
-        0xf3, 0x90,             /*    pause */
-        0xeb, 0xf7,             /*    jmp 2b */
-        0x83, 0x7b, 0x04, 0x00, /* 3: cmpl $0, 4(%rbx) */
-        0x75, 0xeb,             /*    jne 1b */
-        0xeb, 0xa9,             /*    jmp CODE */
+        0xc7, 0x03, 0,    0,    0, 0, /* 1: movl $FLOOR_HOST, (%rbx) */
+        0x83, 0x3b, 0x00,             /* 2: cmpl $FLOOR_HOST, (%rbx) */
+        0x75, 0x04,                   /*    jne 3f */
+        0xf3, 0x90,                   /*    pause */
+        0xeb, 0xf7,                   /*    jmp 2b */
+        0x83, 0x7b, 0x04, 0x00,       /* 3: cmpl $0, 4(%rbx) */
+        0x75, 0xeb,                   /*    jne 1b */
+        0xeb, 0xa9,                   /*    jmp CODE */
     };
     const uint64_t user = 0x67, read_only = 0x25, system = 0x63;
 
@@ -131,15 +131,34 @@ static void fill_memory(unsigned char *memory)
 static bool set_registers(int vcpu)
 {
     const struct kvm_segment data = {
-        .limit = 0xffffffff, .selector = 0x0b, .type = 3, .present = 1,
-        .dpl = 3, .db = 1, .s = 1, .g = 1,
+        .limit = 0xffffffff,
+        .selector = 0x0b,
+        .type = 3,
+        .present = 1,
+        .dpl = 3,
+        .db = 1,
+        .s = 1,
+        .g = 1,
     };
     const struct kvm_sregs sregs = {
-        .cs = { .limit = 0xffffffff, .selector = 0x13, .type = 11,
-                .present = 1, .dpl = 3, .s = 1, .l = 1, .g = 1 },
-        .ds = data, .es = data, .fs = data, .gs = data, .ss = data,
-        .tr = { .base = TSS, .limit = TSS_LIMIT, .selector = 0x18,
-                .type = facts.tcg ? 9 : 11, .present = 1 },
+        .cs = { .limit = 0xffffffff,
+                .selector = 0x13,
+                .type = 11,
+                .present = 1,
+                .dpl = 3,
+                .s = 1,
+                .l = 1,
+                .g = 1 },
+        .ds = data,
+        .es = data,
+        .fs = data,
+        .gs = data,
+        .ss = data,
+        .tr = { .base = TSS,
+                .limit = TSS_LIMIT,
+                .selector = 0x18,
+                .type = facts.tcg ? 9 : 11,
+                .present = 1 },
         .ldt = { .unusable = 1 },
         .gdt = { .base = SYSTEM, .limit = 0x27 },
         .cr0 = 0x80050033, /* PG AM WP NE ET MP PE */
@@ -148,7 +167,8 @@ static bool set_registers(int vcpu)
         .efer = 0xd00,
         .apic_base = 0xfee00900,
     };
-    const struct kvm_regs regs = { .rip = CODE, .rsp = STACK + 0x1000,
+    const struct kvm_regs regs = { .rip = CODE,
+                                   .rsp = STACK + 0x1000,
                                    .rflags = 2 };
 
     return ioctl(vcpu, KVM_SET_SREGS, &sregs) == 0 &&
@@ -171,9 +191,8 @@ static bool make_memory(struct floor_guest *guest, const char **what)
 {
     struct kvm_userspace_memory_region region = { .memory_size = MEMORY_SIZE };
 
-    guest->memory =
-        mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    guest->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     *what = "a memslot";
     if (guest->memory == MAP_FAILED)
         return false;
@@ -185,8 +204,7 @@ static bool make_memory(struct floor_guest *guest, const char **what)
 
 static bool make_vcpu(struct floor_guest *guest, const char **what)
 {
-    const struct kvm_xcrs xcrs = { .nr_xcrs = 1,
-                                   .xcrs[0].value = facts.xcr0 };
+    const struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0].value = facts.xcr0 };
 
     *what = "a vCPU";
     guest->vcpu = ioctl(guest->vm, KVM_CREATE_VCPU, 0);
@@ -250,8 +268,9 @@ static void *run_guest(void *user)
  * elsewhere. */
 static bool go_to(struct floor_guest *guest, uint64_t address)
 {
-    const struct kvm_regs regs = { .rip = address, .rbx = STACK,
-                                   .rsp = STACK + 0x1000, .rflags = 2 };
+    const struct kvm_regs regs = {
+        .rip = address, .rbx = STACK, .rsp = STACK + 0x1000, .rflags = 2
+    };
     struct kvm_run *run = guest->run;
 
     run->immediate_exit = 1;

@@ -151,10 +151,9 @@ static void section(FILE *out, const struct benchmark *benchmark,
 {
     bool met = is_met(benchmark, result);
 
-    fprintf(out,
-            "<h2>%s</h2>\n<p>Ours: %s, %.4g %s.%s%s",
-            benchmark->name, benchmark->ours, samples_median(&result->ours),
-            benchmark->unit, benchmark->floor ? " Floor: " : "",
+    fprintf(out, "<h2>%s</h2>\n<p>Ours: %s, %.4g %s.%s%s", benchmark->name,
+            benchmark->ours, samples_median(&result->ours), benchmark->unit,
+            benchmark->floor ? " Floor: " : "",
             benchmark->floor ? benchmark->floor : "");
     if (benchmark->floor)
         fprintf(out, ", %.4g %s.", samples_median(&result->floor),
@@ -162,8 +161,7 @@ static void section(FILE *out, const struct benchmark *benchmark,
     if (result->kernel.count)
         fprintf(out, " Of the kernel: %.4g KiB.",
                 samples_median(&result->kernel));
-    fprintf(out,
-            "</p>\n<p>%s: <b class=\"%s\">%.3f</b>, target %s %.4g</p>\n",
+    fprintf(out, "</p>\n<p>%s: <b class=\"%s\">%.3f</b>, target %s %.4g</p>\n",
             benchmark->value ? benchmark->value : "ours / floor",
             met ? "good" : "missed", result->value,
             benchmark->higher ? "&ge;" : "&le;", benchmark->target);

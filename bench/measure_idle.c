@@ -35,8 +35,8 @@ static bool idle_bare(struct context *context, struct result *result)
     bool good;
 
     memory_settle();
-    good = memory_now(context, &before) &&
-           fill_bare(context, guests, &made) && memory_now(context, &after);
+    good = memory_now(context, &before) && fill_bare(context, guests, &made) &&
+           memory_now(context, &after);
     while (made)
         context->floor->destroy(&guests[--made]);
     if (good)

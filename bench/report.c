@@ -30,8 +30,8 @@ void report_row(const struct benchmark *benchmark, struct result *result)
         snprintf(floor, sizeof floor, "%.2f", samples_median(&result->floor));
     snprintf(spread, sizeof spread, "%.2f to %.2f",
              samples_at(&result->ours, 0.1), samples_at(&result->ours, 0.9));
-    snprintf(target, sizeof target, "%s %.4g", benchmark->higher ? ">=" : "<=",
-             benchmark->target);
+    snprintf(target, sizeof target, "%s %.4g",
+             benchmark->higher ? ">=" : "<=", benchmark->target);
     printf("%-23s %10s %10.2f %-3s  %19s  %8.3f %9s%s\n", benchmark->name,
            floor, samples_median(&result->ours), benchmark->unit, spread,
            result->value, target, is_met(benchmark, result) ? "" : "  missed");

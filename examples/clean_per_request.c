@@ -31,9 +31,8 @@ static void answer(struct kaon_sandbox *sandbox, const char *function,
 }
 
 /* One request, and what a stranger could see of it afterwards. */
-static void serve(struct kaon_sandbox *sandbox,
-                  struct kaon_snapshot *snapshot, uint32_t number,
-                  uint32_t value)
+static void serve(struct kaon_sandbox *sandbox, struct kaon_snapshot *snapshot,
+                  uint32_t number, uint32_t value)
 {
     struct kaon_error err;
 

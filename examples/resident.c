@@ -26,8 +26,8 @@ static uint64_t exits(const struct kaon_sandbox *sandbox)
 }
 
 /* How many of so many packets the guest lets pass. */
-static unsigned filter(struct kaon_sandbox *sandbox,
-                       struct kaon_function allow, unsigned packets)
+static unsigned filter(struct kaon_sandbox *sandbox, struct kaon_function allow,
+                       unsigned packets)
 {
     unsigned passed = 0;
 
@@ -35,10 +35,10 @@ static unsigned filter(struct kaon_sandbox *sandbox,
         struct kaon_outcome out;
         struct kaon_error err;
 
-        if (kaon_function_call(sandbox, &out, allow,
-                               KAON_ARGS(kaon_u32(0x0a000000u + i),
-                                         kaon_u32(i % 1024)),
-                               NULL, &err))
+        if (kaon_function_call(
+                sandbox, &out, allow,
+                KAON_ARGS(kaon_u32(0x0a000000u + i), kaon_u32(i % 1024)), NULL,
+                &err))
             errx(1, "%s", err.text);
         if (out.kind != KAON_RETURNED)
             errx(1, "%s: %s", kaon_outcome_name(out.kind), out.text);

@@ -138,8 +138,8 @@ KAON_STATIC_ASSERT(sizeof(struct kaon_slot) == 16, "wire layout is fixed");
  * slots and data behind them. The guest makes the calls in their order, each
  * on a fresh stack. As soon as one is over, the guest puts its RESULT, ERROR or
  * REFUSED in place of its CALL, `kind` last, and after the last it leaves with
- * an empty RESULT. All that these frames refer to stays until then; free_page and
- * free_area of the frames in the array mean nothing, those of the BATCH say
+ * an empty RESULT. All that these frames refer to stays until then; free_page
+ * and free_area of the frames in the array mean nothing, those of the BATCH say
  * what is free for all of it. HOST_CALL and ABORT are of the first call whose
  * frame is still a CALL. Only a guest with KAON_INFO_BATCH is sent one.
  */

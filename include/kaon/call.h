@@ -39,8 +39,8 @@ struct kaon_call_opts {
 
     /* Longest time for this call, host functions included; 0: the sandbox's
      * default. At the deadline the guest is stopped as by
-     * kaon_sandbox_interrupt(), and the outcome is KAON_DEADLINE. What it posted
-     * before still runs (kaon/host.h). */
+     * kaon_sandbox_interrupt(), and the outcome is KAON_DEADLINE. What it
+     * posted before still runs (kaon/host.h). */
     uint64_t deadline_ns;
 };
 #define KAON_CALL_OPTS(...)                                           \

@@ -30,10 +30,10 @@ struct kaon_host_call;
  * call other sandboxes; a call to the same one is KAON_EBUSY.
  *
  * A guest may also post calls (KAON_IMPORT_POSTED in kaon/guest.h). Such a call
- * runs at the guest's next exit, in its order, and before the guest's outcome is
- * there; at most KAON_POSTED_MAX of them run after a guest faulted, or its
- * deadline passed. There is no answer: what the function returns is dropped, and
- * kaon_host_buffer() has no room for it.
+ * runs at the guest's next exit, in its order, and before the guest's outcome
+ * is there; at most KAON_POSTED_MAX of them run after a guest faulted, or its
+ * deadline passed. There is no answer: what the function returns is dropped,
+ * and kaon_host_buffer() has no room for it.
  *
  * In:      call    this call; for kaon_host_fail() and kaon_host_buffer().
  *          args    as many, and of those types, as registered; strings and

@@ -187,9 +187,9 @@ KAON_API int kaon_snapshot_mapping(const struct kaon_snapshot *snapshot,
  * that have it open share the system's copies of them; those of a small layer,
  * and up to 512 of each other that sandboxes own, are kept in memory besides.
  * So these files should not change: replace a layout, do not write to its
- * blobs (kaon_snapshot_save() never does). Should one change or shrink nevertheless, after it was checked,
- * the host survives it: guests get what is there, zeroes where nothing is any
- * more, or end with KAON_FAULT.
+ * blobs (kaon_snapshot_save() never does). Should one change or shrink
+ * nevertheless, after it was checked, the host survives it: guests get what is
+ * there, zeroes where nothing is any more, or end with KAON_FAULT.
  */
 
 /* Options of a save; make them with KAON_SAVE_OPTS(). 0 is default. */

@@ -68,17 +68,17 @@ struct kaon_gate_words {
     uint32_t looks; /* at turn, before it leaves; 0: it is not resident */
     uint32_t reserved;
 };
-#define AT(field, offset)                                         \
-    _Static_assert(offsetof(struct kaon_mailbox, gate) +          \
+#define AT(field, offset)                                             \
+    _Static_assert(offsetof(struct kaon_mailbox, gate) +              \
                            offsetof(struct kaon_gate_words, field) == \
-                       (offset),                                  \
+                       (offset),                                      \
                    "assembly relies on it")
 AT(call, KAON_GATE_CALL);
 AT(stack, KAON_GATE_STACK);
 AT(looks, KAON_GATE_LOOKS);
 #undef AT
 _Static_assert(sizeof(struct kaon_gate_words) ==
-                       sizeof ((struct kaon_mailbox *)0)->gate &&
+                       sizeof((struct kaon_mailbox *)0)->gate &&
                    offsetof(struct kaon_mailbox, turn) == KAON_GATE_TURN &&
                    offsetof(struct kaon_mailbox, frame) ==
                        KAON_GATE_FRAME_KIND &&

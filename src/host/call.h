@@ -19,7 +19,7 @@ struct kaon_batch;
 struct kaon_call {
     struct kaon_sandbox *sandbox;
     const struct kaon_backend *backend;
-    struct kaon_memory *memory; /* once the sandbox is claimed */
+    struct kaon_memory *memory;             /* once the sandbox is claimed */
     struct kaon_vcpu_slot *slot;            /* NULL before it began */
     const struct kaon_signature *signature; /* NULL: not known to the host */
     const char *name;                       /* of the function */

@@ -22,8 +22,9 @@
  *
  * and after a gap the window of mappings (memory_map.h), in page tables of its
  * own. All others are adjacent, behind the gate (kaon/abi.h): a small guest's
- * page tables are four pages, gate included. (At the top of the lower half, gate and exchange
- * would take three more, and as many exits of a first call under SVM.)
+ * page tables are four pages, gate included. (At the top of the lower half,
+ * gate and exchange would take three more, and as many exits of a first call
+ * under SVM.)
  */
 #ifndef KAON_SRC_HOST_MEMORY_H
 #define KAON_SRC_HOST_MEMORY_H
@@ -214,8 +215,9 @@ static inline void kaon__memory_get_frame(const struct kaon_memory *memory,
 static inline bool kaon__memory_take_posted(struct kaon_memory *memory,
                                             struct kaon_posted *posted)
 {
-    volatile uint64_t *at = (volatile uint64_t *)(void *)(
-        memory->mailbox_page + offsetof(struct kaon_mailbox, posted));
+    volatile uint64_t *at =
+        (volatile uint64_t *)(void *)(memory->mailbox_page +
+                                      offsetof(struct kaon_mailbox, posted));
     uint64_t word = *at;
 
     posted->frames = (uint32_t)word;

@@ -87,9 +87,9 @@ static enum kaon_status attach(struct kaon_view *view,
                                unsigned char *memory, int fd, uint64_t size,
                                struct kaon_error *err)
 {
-    const struct kaon_host_memory shown = {
-        .at = memory, .fd = fd, .size = size
-    };
+    const struct kaon_host_memory shown = { .at = memory,
+                                            .fd = fd,
+                                            .size = size };
     struct kaon_attachment *attachment =
         &view->attachments[view->attachment_count];
     enum kaon_status status = machine->backend->machine_attach(

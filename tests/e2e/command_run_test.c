@@ -172,8 +172,8 @@ static void a_print_goes_before_the_result(void **state)
     need_guests();
     RUN(&ran, "run", harness_guest("hello"), "hello");
     assert_int_equal(ran.status, 0);
-    assert_string_equal(
-        ran.out, "Hello, World! I am executing inside of a VM :)\n46\n");
+    assert_string_equal(ran.out,
+                        "Hello, World! I am executing inside of a VM :)\n46\n");
     RUN(&ran, "run", "--json", harness_guest("hello"), "hello");
     assert_has(ran.out, "{\"status\": \"KAON_OK\", \"backend\": \"");
     assert_has(ran.out, "\", \"outcome\": \"RETURNED\", \"type\": \"i32\", "
@@ -189,16 +189,22 @@ static void each_outcome_has_its_status_and_sentence(void **state)
         int status;
         const char *said, *outcome;
     } rows[] = {
-        { { "fail", "-7", "no such key" }, 3,
+        { { "fail", "-7", "no such key" },
+          3,
           "kaon run: fail failed with code -7: no such key\n",
           "\"outcome\": \"GUEST_ERROR\", \"code\": -7, \"text\": \"no such "
           "key\"}\n" },
-        { { "give_up", "25", "Oh no" }, 4,
+        { { "give_up", "25", "Oh no" },
+          4,
           "kaon run: give_up aborted the guest with code 25: Oh no\n",
           "\"outcome\": \"ABORT\", \"code\": 25, \"text\": \"Oh no\"}\n" },
-        { { "write_constant" }, 5, "at write_constant+0x",
+        { { "write_constant" },
+          5,
+          "at write_constant+0x",
           "\"fault\": {\"kind\": \"page fault\", \"access\": \"write\", " },
-        { { "recurse", "0" }, 5, "stack overflow",
+        { { "recurse", "0" },
+          5,
+          "stack overflow",
           "\"outcome\": \"STACK_OVERFLOW\", " },
         { { "spin" }, 6, "deadline", "\"outcome\": \"DEADLINE\", " },
     };
@@ -295,16 +301,17 @@ static void a_terminal_gets_no_control_bytes(void **state)
     (void)state;
     need_guests();
     for (size_t i = 0; i < COUNT(functions); i++) {
-        const char *const words[] = { "run", harness_guest("command"), functions[i],
-                                      NULL };
+        const char *const words[] = { "run", harness_guest("command"),
+                                      functions[i], NULL };
 
         run_on_terminal(words, text, sizeof text);
         assert_has(text, "\\x1b[31m\"caf\\xe9\"\\");
         assert_has_not(text, "\x1b");
         assert_has_not(text, "\xe9");
     }
-    run_on_terminal((const char *const[]){ "run", harness_guest("command"), "print",
-                                           "caf\xc3\xa9 \xc2\x9b", NULL },
+    run_on_terminal((const char *const[]){ "run", harness_guest("command"),
+                                           "print", "caf\xc3\xa9 \xc2\x9b",
+                                           NULL },
                     text, sizeof text);
     assert_has(text, "caf\xc3\xa9 \\xc2\\x9b");
 }

@@ -43,7 +43,7 @@ struct setting {
     struct kaon_host_functions *set;
     struct kaon_function function;
     struct kaon_snapshot *snapshot; /* of the sandbox, once restored */
-    struct kaon_pool *pool; /* of sandboxes with domains of their own */
+    struct kaon_pool *pool;         /* of sandboxes with domains of their own */
 };
 
 /* All of it in the child, as a VM belongs to its process. */
@@ -61,10 +61,11 @@ static bool setting_make(struct setting *setting, const char *path)
                             &err) ||
         kaon_function_find(&setting->function, setting->image, "host_add",
                            &err) ||
-        kaon_pool_create(&setting->pool, &out, setting->image,
-                         KAON_POOL_OPTS(.sandbox = KAON_SANDBOX_OPTS(
-                                            .host_functions = setting->set)),
-                         &err)) {
+        kaon_pool_create(
+            &setting->pool, &out, setting->image,
+            KAON_POOL_OPTS(.sandbox = KAON_SANDBOX_OPTS(.host_functions =
+                                                            setting->set)),
+            &err)) {
         fprintf(stderr, "# %s\n", err.text);
         return false;
     }

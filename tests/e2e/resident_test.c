@@ -59,9 +59,8 @@ static struct kaon_host_functions *functions(void)
 static struct kaon_sandbox *make(struct kaon_domain *domain)
 {
     struct kaon_host_functions *set = functions();
-    struct kaon_sandbox *sandbox =
-        e2e_sandbox("resident", KAON_SANDBOX_OPTS(.host_functions = set,
-                                                  .domain = domain));
+    struct kaon_sandbox *sandbox = e2e_sandbox(
+        "resident", KAON_SANDBOX_OPTS(.host_functions = set, .domain = domain));
 
     kaon_host_functions_destroy(set);
     return sandbox;
@@ -304,7 +303,6 @@ static void new_memory_comes_as_it_is_touched(void **state)
 static void assert_restored(struct kaon_sandbox *sandbox,
                             struct kaon_snapshot *snapshot, int32_t calls)
 {
-
     e2e_restore(sandbox, snapshot);
     assert_true(kaon_sandbox_is_resident(sandbox));
     assert_int_equal(number(sandbox, "base_of_fs"), 0x1234);
@@ -515,10 +513,9 @@ static void many_are_resident_at_once(void **state)
     need_two_cpus();
     ASSERT_OK(kaon_domain_create(&domain, NULL, &err));
     for (int i = 0; i < COUNT; i++)
-        workers[i] =
-            (struct worker){ .sandbox = make_resident(i % 2 ? domain : NULL,
-                                                      20000),
-                             .rounds = e2e_scaled(300) };
+        workers[i] = (struct worker){ .sandbox = make_resident(
+                                          i % 2 ? domain : NULL, 20000),
+                                      .rounds = e2e_scaled(300) };
     kaon_domain_destroy(domain);
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]),
@@ -565,10 +562,10 @@ static void wrong_arguments_are_named(void **state)
                    kaon_sandbox_start_resident(NULL, NULL, &err));
     ASSERT_REFUSED(KAON_EINVAL, "sandbox",
                    kaon_sandbox_stop_resident(NULL, &err));
-    ASSERT_REFUSED(KAON_EINVAL, "spin_ns",
-                   kaon_sandbox_start_resident(
-                       sandbox, KAON_RESIDENT_OPTS(.spin_ns = FOR_EVER + 1),
-                       &err));
+    ASSERT_REFUSED(
+        KAON_EINVAL, "spin_ns",
+        kaon_sandbox_start_resident(
+            sandbox, KAON_RESIDENT_OPTS(.spin_ns = FOR_EVER + 1), &err));
     assert_false(kaon_sandbox_is_resident(NULL));
     assert_false(kaon_sandbox_is_resident(sandbox));
     ASSERT_OK(kaon_sandbox_stop_resident(sandbox, &err));
@@ -584,8 +581,8 @@ static void without_a_vcpu_left_it_stays_as_it_is(void **state)
     (void)state;
     SKIP_ON_PROCESSES("a resident sandbox takes no vCPU");
     need_two_cpus();
-    ASSERT_OK(kaon_domain_create(&domain, KAON_DOMAIN_OPTS(.vcpus_max = 2),
-                                 &err));
+    ASSERT_OK(
+        kaon_domain_create(&domain, KAON_DOMAIN_OPTS(.vcpus_max = 2), &err));
     first = make_resident(domain, 0);
     second = make_resident(domain, 0);
     stop(second);

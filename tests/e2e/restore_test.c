@@ -97,9 +97,9 @@ static void a_hundred_threads_restore_and_call_their_own(void **state)
     struct kaon_snapshot *snapshot;
 
     (void)state;
-    e2e_ask(origin, "poke_many",
-            KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1),
-                      kaon_u64(BASE)));
+    e2e_ask(
+        origin, "poke_many",
+        KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1), kaon_u64(BASE)));
     snapshot = e2e_take(origin);
     for (unsigned i = 0; i < THREADS; i++) {
         workers[i] = (struct worker){ .domain = domain,
@@ -160,10 +160,10 @@ static void a_call_runs_in_one_state_whoever_restores_beside_it(void **state)
     pthread_t thread;
 
     (void)state;
-    ASSERT_OK(kaon_sandbox_create(
-        &sandbox, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
-    ASSERT_OK(kaon_sandbox_create(
-        &neighbour, image, KAON_SANDBOX_OPTS(.domain = domain), &err));
+    ASSERT_OK(kaon_sandbox_create(&sandbox, image,
+                                  KAON_SANDBOX_OPTS(.domain = domain), &err));
+    ASSERT_OK(kaon_sandbox_create(&neighbour, image,
+                                  KAON_SANDBOX_OPTS(.domain = domain), &err));
     restorer.snapshots[0] = e2e_take(neighbour);
     e2e_ask(neighbour, "step_all", KAON_NO_ARGS);
     e2e_ask(neighbour, "step_all", KAON_NO_ARGS);
@@ -330,8 +330,8 @@ static void a_sandbox_whose_process_was_killed_goes_on(void **state)
     for (int i = 0; i < 3; i++) {
         assert_true(processes_kill(processes_sandbox(&zygote)));
         if (i != 1) { /* else it was not noticed before */
-            ASSERT_OK(kaon_call(sandbox, &out, "count", KAON_NO_ARGS, NULL,
-                                &err));
+            ASSERT_OK(
+                kaon_call(sandbox, &out, "count", KAON_NO_ARGS, NULL, &err));
             assert_true(out.kind >= KAON_ABORT || out.value.i32 == 2);
         }
         e2e_restore(sandbox, snapshot);

@@ -393,11 +393,10 @@ static uint64_t peek(struct kaon_sandbox *sandbox, uint32_t page)
 /* Reads pages in each table: as a CPU sees them that has seen them before. */
 static void assert_state(struct kaon_sandbox *sandbox)
 {
-    assert_int_equal(
-        e2e_ask(sandbox, "find_other",
-                KAON_ARGS(kaon_u32(0), kaon_u32(PAGES / STEP * 4),
-                          kaon_u32(STEP / 4), kaon_u64(BASE))),
-        UINT32_MAX);
+    assert_int_equal(e2e_ask(sandbox, "find_other",
+                             KAON_ARGS(kaon_u32(0), kaon_u32(PAGES / STEP * 4),
+                                       kaon_u32(STEP / 4), kaon_u64(BASE))),
+                     UINT32_MAX);
 }
 
 /* A sandbox whose heap is full, and a snapshot of it. */
@@ -407,9 +406,9 @@ static struct kaon_snapshot *take_large(void)
         "state", KAON_SANDBOX_OPTS(.heap_bytes = PAGES * UINT64_C(4096)));
     struct kaon_snapshot *snapshot;
 
-    e2e_ask(origin, "poke_many",
-            KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1),
-                      kaon_u64(BASE)));
+    e2e_ask(
+        origin, "poke_many",
+        KAON_ARGS(kaon_u32(0), kaon_u32(PAGES), kaon_u32(1), kaon_u64(BASE)));
     snapshot = e2e_take(origin);
     kaon_sandbox_destroy(origin);
     return snapshot;
@@ -435,9 +434,9 @@ static void what_one_writes_the_others_do_not_see(void **state)
                 for (uint32_t table = 0; table < 8; table++) {
                     uint32_t page = table * STEP + round * 8 + other;
 
-                    assert_int_equal(peek(made[i], page),
-                                     i == other ? 100 * i + round
-                                                : BASE + page);
+                    assert_int_equal(peek(made[i], page), i == other
+                                                              ? 100 * i + round
+                                                              : BASE + page);
                 }
         for (uint32_t i = 0; i < 4; i++) {
             e2e_restore(made[i], snapshot);
@@ -607,7 +606,7 @@ TESTS_NEED_KVM(TEST_ROW(10, the_old_value_is_back),
                TEST(sandboxes_go_on_from_a_snapshot),
                TEST(initialisation_does_not_run_again),
                TEST(what_sandboxes_wrote_the_next_gets_at_once),
-      TEST(what_no_sandbox_writes_again_is_forgotten),
+               TEST(what_no_sandbox_writes_again_is_forgotten),
                TEST(a_layered_snapshot_shares_what_did_not_change),
                TEST(what_one_writes_the_others_do_not_see),
                TEST(equal_sandboxes_draw_other_numbers),

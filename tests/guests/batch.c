@@ -86,7 +86,7 @@ KAON_EXPORT(spin, void);
 /* What a call makes of its CPU, which the next one must not see. */
 static uint32_t spoil_cpu(void)
 {
-    uint32_t mxcsr = 0x7f80; /* rounds towards zero */
+    uint32_t mxcsr = 0x7f80;   /* rounds towards zero */
     uint16_t control = 0x0f7b; /* a division by zero is unmasked, and waits */
 
     __asm__ volatile("ldmxcsr %0; fldcw %1; fld1; fld1; fldz; fdivrp; std"
@@ -107,7 +107,8 @@ static uint32_t see_cpu(void)
 
     __asm__ volatile("stmxcsr %0; fnstenv %1; pushf; pop %2"
                      : "=m"(mxcsr), "=m"(x87), "=r"(flags));
-    return mxcsr << 16 | (x87.control ^ 0x37fu) | (uint32_t)(flags >> 10 & 1) << 15;
+    return mxcsr << 16 | (x87.control ^ 0x37fu) |
+           (uint32_t)(flags >> 10 & 1) << 15;
 }
 KAON_EXPORT(see_cpu, u32);
 

@@ -17,22 +17,22 @@
 #define PASTE(a, b) PASTE_(a, b)
 
 /* All registers are fair game: what is broken is the call's, not ours. */
-#define CLOBBERS                                                             \
+#define CLOBBERS \
     "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc"
 
 static uint64_t room[512] __attribute__((aligned(64)));
 
 /* In rsi a page of memory; all other argument registers are zero. */
-#define INSTRUCTION(label, code)                                             \
-    static void PASTE(do_, __LINE__)(void)                                   \
-    {                                                                        \
-        __asm__ volatile("xor %%eax, %%eax\n\txor %%ecx, %%ecx\n\t"          \
-                         "xor %%edx, %%edx\n\txor %%edi, %%edi\n\t"          \
-                         "lea %0, %%rsi\n\t" code                            \
-                         :                                                   \
-                         : "m"(room)                                         \
-                         : CLOBBERS);                                        \
-    }                                                                        \
+#define INSTRUCTION(label, code)                                    \
+    static void PASTE(do_, __LINE__)(void)                          \
+    {                                                               \
+        __asm__ volatile("xor %%eax, %%eax\n\txor %%ecx, %%ecx\n\t" \
+                         "xor %%edx, %%edx\n\txor %%edi, %%edi\n\t" \
+                         "lea %0, %%rsi\n\t" code                   \
+                         :                                          \
+                         : "m"(room)                                \
+                         : CLOBBERS);                               \
+    }                                                               \
     KAON_EXPORT_AS(label, PASTE(do_, __LINE__), void)
 #define MUST_FAULT(code) INSTRUCTION("fault: " code, code)
 #define REAL_FAULT(code) INSTRUCTION("real: " code, code)
@@ -131,9 +131,8 @@ INSTRUCTION("real: lock mov", ".byte 0xf0, 0x48, 0x89, 0x06");
 BYTES_FAULT("lock add to a register", "0xf0, 0x01, 0xc0");
 BYTES_FAULT("lock cmp", "0xf0, 0x39, 0x06");
 BYTES_FAULT("lock cmpxchg8b of a register (f00f)", "0xf0, 0x0f, 0xc7, 0xc8");
-BYTES_FAULT("16 prefixes",
-            "0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,"
-            "0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90");
+BYTES_FAULT("16 prefixes", "0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,"
+                           "0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90");
 BYTES_FAULT("16 bytes with rep and segments",
             "0xf3, 0xf2, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65,"
             "0x66, 0x67, 0xf0, 0xf3, 0xf2, 0x66, 0x67, 0x90");
@@ -217,8 +216,7 @@ MAY_RETURN("wrfsbase %%rsi; wrgsbase %%rsi");
 MAY_RETURN("mov %%cs, %%ax; mov %%ss, %%ax; mov %%ds, %%ax");
 
 /* Flags: trap, nested task, alignment check, I/O privilege, VM86, ID, IF */
-#define SET_FLAGS(bits)                                                      \
-    "pushfq; orq $" STRING(bits) ", (%%rsp); popfq; "
+#define SET_FLAGS(bits) "pushfq; orq $" STRING(bits) ", (%%rsp); popfq; "
 MAY_RETURN(SET_FLAGS(0x100) "nop");
 MAY_RETURN(SET_FLAGS(0x100) "syscall");
 MAY_RETURN(SET_FLAGS(0x100) "mov %%ss, %%ax; mov %%ax, %%ss; syscall");
@@ -273,8 +271,7 @@ static void jump(const unsigned char *code, uint64_t size)
     __asm__ volatile("call *%[code]"
                      : "+D"(size)
                      : [code] "b"(code), "a"(0), "d"(KAON_GATE_ADDRESS)
-                     : "rcx", "rsi", "r8", "r9", "r10", "r11", "memory",
-                       "cc");
+                     : "rcx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 
 static void interrupt(uint32_t n)
@@ -287,9 +284,9 @@ KAON_EXPORT(interrupt, void, u32);
  * I/O with the port in the instruction: `how` is in8 in32 out8 out32 (e4 to
  * e7), and with an operand size prefix.
  */
-#define PORT_TABLE(name, bytes)                                              \
-    __asm__(".pushsection .text\n" name ":\n.set n, 0\n.rept 256\n"          \
-            ".byte " bytes ", n, 0xc3\n.balign 4, 0x90\n"                    \
+#define PORT_TABLE(name, bytes)                                     \
+    __asm__(".pushsection .text\n" name ":\n.set n, 0\n.rept 256\n" \
+            ".byte " bytes ", n, 0xc3\n.balign 4, 0x90\n"           \
             ".set n, n + 1\n.endr\n.popsection")
 PORT_TABLE("in8_table", "0xe4");
 PORT_TABLE("in32_table", "0xe5");
@@ -303,8 +300,7 @@ extern const unsigned char in8_table[], in16_table[], in32_table[],
 static void io_immediate(uint32_t how, uint32_t port)
 {
     static const unsigned char *const tables[] = {
-        in8_table,  in16_table,  in32_table,
-        out8_table, out16_table, out32_table,
+        in8_table, in16_table, in32_table, out8_table, out16_table, out32_table,
     };
 
     jump(tables[how % 6] + port % 256 * 4, 0);
@@ -432,13 +428,19 @@ extern const unsigned char leave_32[], syscall_32[], sysenter_32[], int80_32[],
 static void run_32(uint32_t what, uint32_t selector, struct kaon_span anything)
 {
     static const unsigned char *const codes[] = {
-        leave_32, syscall_32, sysenter_32, int80_32,
-        into_32,  bound_32,   ldt_32,      spin_32,
+        leave_32,
+        syscall_32,
+        sysenter_32,
+        int80_32,
+        into_32,
+        bound_32,
+        ldt_32,
+        spin_32,
         (const unsigned char *)KAON_GATE_ADDRESS,
         (const unsigned char *)KAON_GATE_LEAVE,
     };
-    struct kaon_mailbox *mailbox = (void *)((uintptr_t)anything.data &
-                                            ~(uintptr_t)4095);
+    struct kaon_mailbox *mailbox =
+        (void *)((uintptr_t)anything.data & ~(uintptr_t)4095);
 
     mailbox->frame = (struct kaon_frame){ .kind = KAON_FRAME_RESULT };
     __asm__ volatile("jmp to_32"
@@ -456,8 +458,8 @@ KAON_EXPORT(run_32, void, u32, u32, bytes);
 static void leave_with_flags(uint64_t flags, bool shadowed,
                              struct kaon_span anything)
 {
-    struct kaon_mailbox *mailbox = (void *)((uintptr_t)anything.data &
-                                           ~(uintptr_t)4095);
+    struct kaon_mailbox *mailbox =
+        (void *)((uintptr_t)anything.data & ~(uintptr_t)4095);
 
     mailbox->frame = (struct kaon_frame){ .kind = KAON_FRAME_RESULT };
     if (shadowed)

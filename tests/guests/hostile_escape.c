@@ -80,10 +80,9 @@ static uint32_t hand_over_and_scribble(struct kaon_span what, uint64_t turn,
 
     slots[0] = KAON_TYPE_STRING | (uint64_t)16 << 32;
     slots[1] = 2100;
-    *(struct kaon_frame *)&mailbox->frame =
-        (struct kaon_frame){ .kind = KAON_FRAME_ERROR,
-                             .count = 1,
-                             .slots = 2048 };
+    *(struct kaon_frame *)&mailbox->frame = (struct kaon_frame){
+        .kind = KAON_FRAME_ERROR, .count = 1, .slots = 2048
+    };
     words[16] = 2; /* the reason: through the gate */
     words[0] = 0;
     for (uint32_t i = 0; i < times; i++) {

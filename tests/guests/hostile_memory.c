@@ -6,8 +6,8 @@
  */
 #include <kaon/guest.h>
 
-#define FIRST(name, code)                                                    \
-    __asm__(".pushsection .text\n.globl " name "\n.type " name               \
+#define FIRST(name, code)                                                     \
+    __asm__(".pushsection .text\n.globl " name "\n.type " name                \
             ", @function\n.balign 16\n" name ":\n" code "\n ret\n.size " name \
             ", . - " name "\n.popsection")
 
@@ -56,8 +56,7 @@ static void x87_divide(void)
 {
     uint16_t control = 0x37b; /* zero divide unmasked */
 
-    __asm__ volatile("fldcw %0\n\tfld1\n\tfldz\n\tfdivrp"
-                     : : "m"(control));
+    __asm__ volatile("fldcw %0\n\tfld1\n\tfldz\n\tfdivrp" : : "m"(control));
     float_wait();
 }
 KAON_EXPORT(x87_divide, void);
@@ -70,7 +69,9 @@ static void sse_invalid(void)
     uint32_t control = 0x1f00; /* invalid operation unmasked */
 
     __asm__ volatile("ldmxcsr %0\n\txorps %%xmm1, %%xmm1"
-                     : : "m"(control) : "xmm1");
+                     :
+                     : "m"(control)
+                     : "xmm1");
     sse_divide();
 }
 KAON_EXPORT(sse_invalid, void);
@@ -133,7 +134,9 @@ KAON_EXPORT(use_alloca, u64, u64);
 __attribute__((noinline)) static void leap(uint64_t size)
 {
     __asm__ volatile("sub %0, %%rsp\n\tmovb $1, (%%rsp)\n\tadd %0, %%rsp"
-                     : : "r"(size) : "memory", "cc");
+                     :
+                     : "r"(size)
+                     : "memory", "cc");
 }
 KAON_EXPORT(leap, void, u64);
 

@@ -141,7 +141,7 @@ KAON_EXPORT(flags, u64);
  * next x87 instruction: the answer is given from here. */
 static void disturb(void)
 {
-    const uint32_t mxcsr = 0x7f80; /* rounds to zero */
+    const uint32_t mxcsr = 0x7f80;   /* rounds to zero */
     const uint16_t control = 0x0f7b; /* a division by zero is unmasked */
 
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1\n\tfld1\n\tfld1\n\t"

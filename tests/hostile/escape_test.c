@@ -351,19 +351,25 @@ static void the_witness_hears_of_parking_only(void **state)
     read_gate(&stage, &gate);
     for (size_t i = 0; i < gate.call_count; i++) {
         const uint64_t wrong[][3] = {
-            { 1, gate.one, 8 }, { 2, gate.one, 8 },
+            { 1, gate.one, 8 },
+            { 2, gate.one, 8 },
             { UINT32_MAX, gate.one, 8 },
-            { 0, gate.one, 7 }, { 0, gate.one, 9 },     { 0, gate.one, 0 },
-            { 0, CONTROL, 8 },  { 0, gate.one + 8, 8 }, { 0, gate.one - 8, 8 },
-            { 0, 0, 8 },        { X32, gate.one, 8 },
+            { 0, gate.one, 7 },
+            { 0, gate.one, 9 },
+            { 0, gate.one, 0 },
+            { 0, CONTROL, 8 },
+            { 0, gate.one + 8, 8 },
+            { 0, gate.one - 8, 8 },
+            { 0, 0, 8 },
+            { X32, gate.one, 8 },
             { UINT64_C(1) << 32, gate.one, 8 },
             { 0, gate.one + (UINT64_C(1) << 32), 8 },
             { 0, gate.one, 8 + (UINT64_C(1) << 32) },
         };
 
         for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
-            go(&stage, &out, gate.calls[i], SYS_write, wrong[k][0],
-               wrong[k][1], wrong[k][2], 0);
+            go(&stage, &out, gate.calls[i], SYS_write, wrong[k][0], wrong[k][1],
+               wrong[k][2], 0);
             assert_shut(&out, k, KAON_FAULT_OPCODE, gate.calls[i]);
         }
         go(&stage, &out, gate.calls[i], SYS_write, 0, gate.one, 8, 0);

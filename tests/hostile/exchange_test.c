@@ -506,10 +506,10 @@ static void scribble_in_batch(const struct stage *stage, uint64_t seed,
                                             by_chance[i % 4], &err),
                          KAON_OK);
     }
-    if (kaon_call_batch(sandbox, outs, calls, BATCH,
-                        KAON_CALL_OPTS(.deadline_ns = KAON_SECONDS(
-                                           harness_slowness())),
-                        &err))
+    if (kaon_call_batch(
+            sandbox, outs, calls, BATCH,
+            KAON_CALL_OPTS(.deadline_ns = KAON_SECONDS(harness_slowness())),
+            &err))
         fail_msg("a batch made the host fail: %s", err.text);
     check_batch(sandbox, outs, outcomes);
     kaon_sandbox_destroy(sandbox);

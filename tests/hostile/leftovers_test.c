@@ -13,8 +13,9 @@
 #include "support/elf_builder.h"
 #include "support/harness.h"
 
-#define FLAGS_ALLOWED 0xad7u /* CF PF AF ZF SF IF OF, and the one always set \
-                              */
+#define FLAGS_ALLOWED                                      \
+    0xad7u /* CF PF AF ZF SF IF OF, and the one always set \
+            */
 
 static const struct elf_function functions[] = {
     [FILL] = { "fill", KAON_TYPE_VOID, 0, { 0 } },
@@ -70,8 +71,8 @@ static struct kaon_sandbox *sandbox_with(const struct stage *stage,
  * a fault. */
 static void fill(struct kaon_sandbox *sandbox, unsigned function)
 {
-    const bool faults = function == FILL_FAULT ||
-                        (function == FILL && isolation_is_process());
+    const bool faults =
+        function == FILL_FAULT || (function == FILL && isolation_is_process());
     struct kaon_outcome out;
 
     stage_call_for(sandbox, &out, functions[function].name, KAON_NO_ARGS,

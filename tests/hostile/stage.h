@@ -22,7 +22,7 @@
 struct stage {
     struct kaon_domain *domain;
     struct kaon_host_functions *functions;
-    struct kaon_image *image; /* of the hostile guest */
+    struct kaon_image *image;    /* of the hostile guest */
     struct kaon_snapshot *clean; /* of a sandbox of it, initialised */
     struct kaon_sandbox *witness;
     uint64_t seed; /* of the witness's next sum */

@@ -124,8 +124,8 @@ static void a_guest_that_never_looks_again_meets_the_deadline(void **state)
     stage_close(&stage);
 }
 
-static void a_guest_that_works_on_changes_nothing_that_was_looked_at(
-    void **state)
+static void
+a_guest_that_works_on_changes_nothing_that_was_looked_at(void **state)
 {
     struct kaon_outcome out;
     struct stage stage;
@@ -255,12 +255,11 @@ static void a_spoilt_gate_spoils_its_own_guest_only(void **state)
         struct kaon_sandbox *sandbox = resident(&stage, spins[i % SPINS]);
         uint64_t word = stage_random(&seed);
 
-        stage_call_for(
-            sandbox, &out, "spoil_gate",
-            KAON_ARGS(ANYTHING, kaon_u64(word & 1 ? word : word & 6),
-                      kaon_u64(places[word >> 8 & 7]),
-                      kaon_u64(places[(word >> 16) % 9])),
-            SOON);
+        stage_call_for(sandbox, &out, "spoil_gate",
+                       KAON_ARGS(ANYTHING, kaon_u64(word & 1 ? word : word & 6),
+                                 kaon_u64(places[word >> 8 & 7]),
+                                 kaon_u64(places[(word >> 16) % 9])),
+                       SOON);
         if (out.kind == KAON_RETURNED)
             stage_call_for(sandbox, &out, "add",
                            KAON_ARGS(kaon_u64(1), kaon_u64(2)), SOON);

@@ -97,8 +97,8 @@ WRAP(EIO, -1, ssize_t, __read_chk, (int fd, void *to, size_t size, size_t room),
      fd, to, size, room)
 WRAP(EIO, -1, ssize_t, pread, (int fd, void *to, size_t size, off_t offset), fd,
      to, size, offset)
-WRAP(EIO, -1, ssize_t, pread64,
-     (int fd, void *to, size_t size, off64_t offset), fd, to, size, offset)
+WRAP(EIO, -1, ssize_t, pread64, (int fd, void *to, size_t size, off64_t offset),
+     fd, to, size, offset)
 WRAP(EIO, -1, ssize_t, __pread_chk,
      (int fd, void *to, size_t size, off_t offset, size_t room), fd, to, size,
      offset, room)

@@ -56,7 +56,10 @@ struct harness_test {
 };
 
 /* ROW is the row of the list of user-visible behaviour that a test proves. */
-#define TEST_NAMED(name, limit, function) { name, function, limit }
+#define TEST_NAMED(name, limit, function) \
+    {                                     \
+        name, function, limit             \
+    }
 #define TEST(function) TEST_NAMED(#function, HARNESS_LIMIT, function)
 #define TEST_LIMIT(limit, function) TEST_NAMED(#function, limit, function)
 #define TEST_ROW(row, function) \
@@ -67,13 +70,13 @@ struct harness_test {
 #define TESTS(...) HARNESS_MAIN(false, __VA_ARGS__)
 #define TESTS_NEED_KVM(...) HARNESS_MAIN(true, __VA_ARGS__)
 
-#define HARNESS_MAIN(need_kvm, ...)                                      \
-    int main(int argc, char **argv)                                      \
-    {                                                                    \
-        static const struct harness_test tests[] = { __VA_ARGS__ };      \
-                                                                         \
-        return harness_main(argc, argv, tests,                           \
-                            sizeof tests / sizeof tests[0], (need_kvm)); \
+#define HARNESS_MAIN(need_kvm, ...)                                            \
+    int main(int argc, char **argv)                                            \
+    {                                                                          \
+        static const struct harness_test tests[] = { __VA_ARGS__ };            \
+                                                                               \
+        return harness_main(argc, argv, tests, sizeof tests / sizeof tests[0], \
+                            (need_kvm));                                       \
     }
 
 int harness_main(int argc, char **argv, const struct harness_test *tests,
@@ -86,7 +89,8 @@ int harness_main(int argc, char **argv, const struct harness_test *tests,
 _Noreturn void harness_skip(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
-/* Can this process open /dev/kvm and create a VM? If not, *why is a sentence. */
+/* Can this process open /dev/kvm and create a VM? If not, *why is a sentence.
+ */
 bool harness_have_kvm(const char **why);
 
 /* True in builds with a sanitizer, which are slower and hold memory back. */

@@ -6,12 +6,14 @@
 #include <string.h>
 #include <kaon.h>
 
-enum kaon_status __wrap_kaon_sandbox_create(
-    struct kaon_sandbox **out, struct kaon_image *image,
-    const struct kaon_sandbox_opts *opts, struct kaon_error *err);
-enum kaon_status __real_kaon_sandbox_create(
-    struct kaon_sandbox **out, struct kaon_image *image,
-    const struct kaon_sandbox_opts *opts, struct kaon_error *err);
+enum kaon_status
+__wrap_kaon_sandbox_create(struct kaon_sandbox **out, struct kaon_image *image,
+                           const struct kaon_sandbox_opts *opts,
+                           struct kaon_error *err);
+enum kaon_status
+__real_kaon_sandbox_create(struct kaon_sandbox **out, struct kaon_image *image,
+                           const struct kaon_sandbox_opts *opts,
+                           struct kaon_error *err);
 enum kaon_status __wrap_kaon_domain_create(struct kaon_domain **out,
                                            const struct kaon_domain_opts *opts,
                                            struct kaon_error *err);
@@ -36,12 +38,14 @@ enum kaon_status __real_kaon_pool_create(struct kaon_pool **pool,
                                          struct kaon_image *image,
                                          const struct kaon_pool_opts *opts,
                                          struct kaon_error *err);
-enum kaon_status __wrap_kaon_pool_create_from(
-    struct kaon_pool **pool, struct kaon_snapshot *snapshot,
-    const struct kaon_pool_opts *opts, struct kaon_error *err);
-enum kaon_status __real_kaon_pool_create_from(
-    struct kaon_pool **pool, struct kaon_snapshot *snapshot,
-    const struct kaon_pool_opts *opts, struct kaon_error *err);
+enum kaon_status __wrap_kaon_pool_create_from(struct kaon_pool **pool,
+                                              struct kaon_snapshot *snapshot,
+                                              const struct kaon_pool_opts *opts,
+                                              struct kaon_error *err);
+enum kaon_status __real_kaon_pool_create_from(struct kaon_pool **pool,
+                                              struct kaon_snapshot *snapshot,
+                                              const struct kaon_pool_opts *opts,
+                                              struct kaon_error *err);
 
 bool isolation_is_process(void)
 {
@@ -86,9 +90,10 @@ uint64_t isolation_memory(uint64_t bytes)
 }
 
 /* Options of a size that the library does not know are left for it to judge. */
-enum kaon_status __wrap_kaon_sandbox_create(
-    struct kaon_sandbox **out, struct kaon_image *image,
-    const struct kaon_sandbox_opts *theirs, struct kaon_error *err)
+enum kaon_status
+__wrap_kaon_sandbox_create(struct kaon_sandbox **out, struct kaon_image *image,
+                           const struct kaon_sandbox_opts *theirs,
+                           struct kaon_error *err)
 {
     struct kaon_sandbox_opts opts = { .size = sizeof opts };
 
@@ -112,9 +117,10 @@ enum kaon_status __wrap_kaon_sandbox_create(
     return status;
 }
 
-enum kaon_status __wrap_kaon_domain_create(
-    struct kaon_domain **out, const struct kaon_domain_opts *theirs,
-    struct kaon_error *err)
+enum kaon_status
+__wrap_kaon_domain_create(struct kaon_domain **out,
+                          const struct kaon_domain_opts *theirs,
+                          struct kaon_error *err)
 {
     struct kaon_domain_opts opts = { .size = sizeof opts };
 
@@ -185,11 +191,9 @@ enum kaon_status __wrap_kaon_pool_create(struct kaon_pool **pool,
                                    pool_opts(theirs, &opts, &sandbox), err);
 }
 
-enum kaon_status
-__wrap_kaon_pool_create_from(struct kaon_pool **pool,
-                             struct kaon_snapshot *snapshot,
-                             const struct kaon_pool_opts *theirs,
-                             struct kaon_error *err)
+enum kaon_status __wrap_kaon_pool_create_from(
+    struct kaon_pool **pool, struct kaon_snapshot *snapshot,
+    const struct kaon_pool_opts *theirs, struct kaon_error *err)
 {
     struct kaon_sandbox_opts sandbox;
     struct kaon_pool_opts opts;

@@ -22,20 +22,20 @@ bool isolation_is_process(void);
 bool isolation_is_resident(void);
 
 /* For the few tests that are about a hypervisor. Give the reason. */
-#define SKIP_ON_PROCESSES(reason)                                             \
-    do {                                                                      \
-        if (isolation_is_process())                                           \
-            harness_skip("on processes %s", (reason));                        \
+#define SKIP_ON_PROCESSES(reason)                      \
+    do {                                               \
+        if (isolation_is_process())                    \
+            harness_skip("on processes %s", (reason)); \
     } while (0)
 
 /* Does the host copy strings and bytes of a guest, as it may run on? */
 bool isolation_copies(void);
 
 /* For what another thread at work, or its vCPU, would spoil. */
-#define SKIP_ON_RESIDENTS(reason)                                             \
-    do {                                                                      \
-        if (isolation_is_resident())                                          \
-            harness_skip("resident %s", (reason));                            \
+#define SKIP_ON_RESIDENTS(reason)                  \
+    do {                                           \
+        if (isolation_is_resident())               \
+            harness_skip("resident %s", (reason)); \
     } while (0)
 
 /*

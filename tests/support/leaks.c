@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TUNABLES \
+#define TUNABLES                                            \
     "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0:" \
     "glibc.pthread.stack_cache_size=0"
 
@@ -212,8 +212,8 @@ void leaks_take(struct leaks_census *census, const struct leaks_census *before)
 }
 
 /* Appends to a list in words, which is cut, never overrun. */
-__attribute__((format(printf, 3, 4)))
-static void say(char *text, size_t size, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void say(char *text, size_t size,
+                                                      const char *format, ...)
 {
     size_t used = strlen(text);
     va_list args;

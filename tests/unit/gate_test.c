@@ -84,9 +84,12 @@ static void the_scrub_image_is_the_state_after_reset(void **state)
 static void leave_is_one_out_to_the_one_port(void **state)
 {
     static const unsigned char expected[] = {
-        0xf3, 0x49, 0x0f, 0xae, 0xc0, /* rdfsbase %r8 */
-        0xf3, 0x49, 0x0f, 0xae, 0xc9, /* rdgsbase %r9 */
-        0x83, 0x7f, KAON_GATE_LOOKS, 0, /* cmpl $0, looks */
+        0xf3, 0x49, 0x0f,
+        0xae, 0xc0, /* rdfsbase %r8 */
+        0xf3, 0x49, 0x0f,
+        0xae, 0xc9, /* rdgsbase %r9 */
+        0x83, 0x7f, KAON_GATE_LOOKS,
+        0,    /* cmpl $0, looks */
         0x75, /* jne hand_over, but for how far that is */
     };
     static const unsigned char tail[] = {

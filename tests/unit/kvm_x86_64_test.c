@@ -62,8 +62,7 @@ static void system_pages_lie_apart_above_the_gate(void **state)
     for (uint32_t i = 0; i < KAON_KVM_VCPUS_MAX; i++) {
         uint64_t address = kaon__kvm_system_address(i);
 
-        assert_int_equal(address,
-                         KAON_GATE_ADDRESS + (i + 1) * KAON_PAGE_SIZE);
+        assert_int_equal(address, KAON_GATE_ADDRESS + (i + 1) * KAON_PAGE_SIZE);
         assert_true(address + KAON_PAGE_SIZE <= KAON_IMAGE_LOW);
         /* One leaf table for all, that of a small guest. */
         assert_int_equal(address >> 21, KAON_GATE_ADDRESS >> 21);

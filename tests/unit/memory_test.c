@@ -472,7 +472,8 @@ static void an_area_that_is_mapped_in_part_is_no_leak(void **state)
     while (f.machine->arena->high - f.machine->arena->low >
            5 * MIB - PAGE + PAGE)
         kept[count++] = kaon__arena_page(f.machine->arena);
-    assert_int_not_equal(kaon__memory_need_area(memory, 5 * MIB, NULL), KAON_OK);
+    assert_int_not_equal(kaon__memory_need_area(memory, 5 * MIB, NULL),
+                         KAON_OK);
     assert_null(memory->area);
     at = memory->mailbox + PAGE;
     assert_non_null(writable(&f, memory, at));
@@ -483,7 +484,8 @@ static void an_area_that_is_mapped_in_part_is_no_leak(void **state)
     kaon__memory_begin(memory, &seed);
     expect_fresh(&f, memory);
 
-    assert_int_not_equal(kaon__memory_need_area(memory, 5 * MIB, NULL), KAON_OK);
+    assert_int_not_equal(kaon__memory_need_area(memory, 5 * MIB, NULL),
+                         KAON_OK);
     kaon__arena_page_free(f.machine->arena, kept[--count]);
     assert_int_equal(kaon__memory_need_area(memory, 5 * MIB, NULL), KAON_OK);
     for (at = memory->mailbox + PAGE; at < memory->heap.low; at += PAGE)

@@ -241,7 +241,8 @@ static void what_is_unmapped_is_gone_and_its_tables_stay(void **state)
     map(&arena, child, at + PAGE, FRAMES, 1028, KAON_PROTECT_WRITE);
     expect(&arena, child, at + 5 * PAGE, FRAMES + 4 * PAGE, KAON_PROTECT_WRITE);
     assert_int_equal(pages_used(&arena), used);
-    /* What a space shares is not its own to clear; what is not there is fine. */
+    /* What a space shares is not its own to clear; what is not there is fine.
+     */
     kaon__paging_unmap(&arena, child, 0x400000, 2);
     expect(&arena, child, 0x400000, FRAMES, KAON_PROTECT_READ);
     kaon__paging_unmap(&arena, child, UINT64_C(1) << 40, 5000);

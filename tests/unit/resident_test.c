@@ -48,9 +48,8 @@ static bool await_turn(const struct kaon_scripted_guest *guest,
         }
         sched_yield();
     }
-    __atomic_compare_exchange_n(turn_of(guest), &turn,
-                                KAON_TURN_OF_HOST_ALONE, false,
-                                __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    __atomic_compare_exchange_n(turn_of(guest), &turn, KAON_TURN_OF_HOST_ALONE,
+                                false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     if (guests_turn(guest))
         return true;
     kaon__scripted_leave(exit);
@@ -121,8 +120,7 @@ static void begin(struct play *play, uint64_t spin_ns)
 
 static void call_all(struct play *play, int32_t i)
 {
-    play_call(play, KAON_RETURNED, "add",
-              KAON_ARGS(kaon_i32(i), kaon_i32(1)));
+    play_call(play, KAON_RETURNED, "add", KAON_ARGS(kaon_i32(i), kaon_i32(1)));
     assert_int_equal(play->out.value.i32, i + 1);
     play_call(play, KAON_RETURNED, "echo", KAON_ARGS(kaon_string("echo")));
     assert_string_equal(play->out.value.span.data, "echo");
@@ -205,11 +203,10 @@ static void a_guest_that_stays_is_kicked_at_the_deadline(void **state)
     begin(&play, 1000);
     call_all(&play, 1);
     assert_int_equal(
-        kaon_call(play.sandbox, &play.out, "echo_bytes",
-                  KAON_ARGS(kaon_bytes("", 0)),
-                  KAON_CALL_OPTS(.deadline_ns =
-                                     KAON_MS(20) * harness_slowness()),
-                  &play.err),
+        kaon_call(
+            play.sandbox, &play.out, "echo_bytes", KAON_ARGS(kaon_bytes("", 0)),
+            KAON_CALL_OPTS(.deadline_ns = KAON_MS(20) * harness_slowness()),
+            &play.err),
         KAON_OK);
     assert_int_equal(play.out.kind, KAON_DEADLINE);
     play_fail(&play, KAON_EPOISONED, "poisoned", "nothing", KAON_NO_ARGS);

@@ -108,8 +108,7 @@ static uint64_t peek(struct play *play, struct kaon_sandbox *sandbox,
     return access.value;
 }
 
-static const struct kaon_mailbox *
-mailbox_of(const struct kaon_sandbox *sandbox)
+static const struct kaon_mailbox *mailbox_of(const struct kaon_sandbox *sandbox)
 {
     return (const struct kaon_mailbox *)(const void *)
         sandbox->memory->mailbox_page;
@@ -291,8 +290,8 @@ static void step_work(struct world *w, struct box *box)
     if (!is_ready(box))
         return;
     for (unsigned i = 0; i < count; i++)
-        accesses[i] = (struct access){ draw(w, PAGES), draw(w, 2),
-                                       draw(w, 1000000) };
+        accesses[i] =
+            (struct access){ draw(w, PAGES), draw(w, 2), draw(w, 1000000) };
     /* In the order of the pages, some in rows. */
     if (draw(w, 2))
         for (unsigned i = 1; i < count; i++)
@@ -315,9 +314,8 @@ static void step_soil_area(struct world *w, struct box *box)
 {
     void *area;
 
-    if (is_ready(box) &&
-        kaon_sandbox_buffer(box->sandbox, &area, AREA_SIZE, &w->play.err) ==
-            KAON_OK)
+    if (is_ready(box) && kaon_sandbox_buffer(box->sandbox, &area, AREA_SIZE,
+                                             &w->play.err) == KAON_OK)
         memset(area, DIRT, AREA_SIZE);
 }
 
@@ -762,10 +760,9 @@ static enum kaon_status calls_handle(struct kaon_scripted_guest *guest,
                                      struct kaon_exit *exit, void *user)
 {
     (void)user;
-    return guest->turn == 0
-               ? play_host_call(guest, exit, PLAY_HANDLE,
-                                KAON_ARGS(kaon_bytes("", 0)))
-               : play_return_void(guest, exit);
+    return guest->turn == 0 ? play_host_call(guest, exit, PLAY_HANDLE,
+                                             KAON_ARGS(kaon_bytes("", 0)))
+                            : play_return_void(guest, exit);
 }
 
 static int restores_and_takes(struct kaon_host_call *call,

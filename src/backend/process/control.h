@@ -84,7 +84,7 @@ struct kaon_control {
     uint32_t prove;   /* to leave, make the witness's call first: park.c */
     uint32_t entered; /* the guest was entered, by the gate, in this turn */
     uint64_t token;   /* where it is read to; means nothing */
-    uint32_t frame;   /* bytes at the signal stack's top to clear as it enters */
+    uint32_t frame; /* bytes at the signal stack's top to clear as it enters */
     uint32_t reserved;
 };
 #define AT(field, offset)                                            \
@@ -119,9 +119,9 @@ extern const unsigned char kaon__gate_process[], kaon__gate_process_end[],
     kaon__gate_process_wait[], kaon__gate_process_parked[],
     kaon__gate_process_proved[], kaon__gate_process_told[],
     kaon__gate_process_taken[],
-    kaon__gate_process_one[], /* what is written to the witness */
+    kaon__gate_process_one[],      /* what is written to the witness */
     kaon__gate_process_by_token[], /* a word */
-    kaon__gate_process_program[]; /* the seccomp filter's place: the length
-                                     and pointer, then instructions */
+    kaon__gate_process_program[];  /* the seccomp filter's place: the length
+                                      and pointer, then instructions */
 #endif
 #endif

@@ -23,9 +23,9 @@ struct kaon_spawn_map {
 };
 
 struct kaon_spawn {
-    uint64_t id;      /* of the request */
-    uint64_t start;   /* guest addresses in the gate: locks itself in, */
-    uint64_t handler; /* handles each fault */
+    uint64_t id;           /* of the request */
+    uint64_t start;        /* guest addresses in the gate: locks itself in, */
+    uint64_t handler;      /* handles each fault */
     uint32_t memory_count; /* descriptors that come with it */
     uint32_t map_count;    /* 0: kill the process whose pidfd is the memory */
     uint32_t kept;         /* index of the descriptor that it keeps: its */

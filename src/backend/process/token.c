@@ -22,9 +22,9 @@
  * anywhere in it, and may come after the host cleared all there. So the gate,
  * which knows that it waits in a handler, does not enter then but takes another
  * turn, before which the host clears all once more; and if it finds the frame
- * cleared, it told. All else that a handler leaves behind is park.c's. (A second
- * signal in the same few instructions would take somebody who may kill the
- * process as well.)
+ * cleared, it told. All else that a handler leaves behind is park.c's. (A
+ * second signal in the same few instructions would take somebody who may kill
+ * the process as well.)
  *
  * If the process ends, so does the pipe: nobody else has that end of it. So the
  * host sleeps without looking around.

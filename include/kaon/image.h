@@ -154,10 +154,12 @@ KAON_API uint64_t kaon_image_entry(const struct kaon_image *image);
 /**
  * kaon_image_symbol - the function or object that holds a guest address
  *
- * From the ELF's symbol table; a stripped image has none.
+ * From the ELF's symbol table, which is read when somebody first asks; a
+ * stripped image has none.
  *
  * Out:     offset  the address's distance from the symbol; may be NULL.
- * Returns: the symbol's name, borrowed until the image is gone, or NULL.
+ * Returns: the symbol's name, borrowed until the image is gone, or NULL: none
+ *          holds it, or memory ran out.
  * Threads: any.
  */
 KAON_API const char *kaon_image_symbol(const struct kaon_image *image,

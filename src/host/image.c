@@ -32,9 +32,8 @@ static void free_image(struct kaon_image *image)
     if (image->memory)
         munmap(image->memory, image->memory_size);
     free(atomic_load(&image->digest));
+    free(atomic_load(&image->symbols));
     free(image->file);
-    free(image->strings);
-    free(image->symbols);
     free(image->names);
     free(image->exports_by_name);
     free(image->imports);

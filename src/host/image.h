@@ -3,7 +3,8 @@
  * An image inside the library: the parsed ELF and its loaded memory.
  *
  * elf.c and elf_tables.c judge the file (pure, no system calls), image.c makes
- * images and owns their memory, image_query.c answers questions about them.
+ * images and owns their memory, image_query.c answers questions about them, and
+ * image_symbols.c those about symbols.
  */
 #ifndef KAON_SRC_HOST_IMAGE_H
 #define KAON_SRC_HOST_IMAGE_H
@@ -13,6 +14,7 @@
 #include <kaon/image.h>
 
 struct kaon_digest;
+struct kaon_image_symbols;
 
 /* Whole pages of one protection, in ascending, disjoint guest addresses. */
 struct kaon_image_region {
@@ -22,13 +24,8 @@ struct kaon_image_region {
     uint8_t writable, executable; /* always readable; never both */
 };
 
-/* The size of one that has none in the ELF reaches to the next symbol. */
-struct kaon_image_symbol {
-    uint64_t address, size;
-    const char *name;
-};
-
-/* Immutable once made, but for the count of references. */
+/* Immutable once made, but for the count of references, and for what is made
+ * of the rest when it is first asked for. */
 struct kaon_image {
     atomic_uint references;
     char *name;
@@ -39,11 +36,12 @@ struct kaon_image {
     uint64_t memory_size; /* a multiple of the page size */
     int memory_fd;        /* the memfd that it maps */
 
-    /* The ELF itself, for who saves a snapshot. Its digest is made when it is
-     * first asked for. */
+    /* The ELF itself, for who saves a snapshot. Its digest and its symbols are
+     * made when they are first asked for. */
     void *file;
     uint64_t file_size;
     _Atomic(struct kaon_digest *) digest;
+    _Atomic(struct kaon_image_symbols *) symbols;
 
     struct kaon_image_region *regions;
     uint32_t region_count;
@@ -58,10 +56,6 @@ struct kaon_image {
     uint64_t entry;
     int dynamic;
     bool batch; /* takes BATCH frames */
-
-    struct kaon_image_symbol *symbols; /* ascending addresses, all different */
-    uint32_t symbol_count;
-    char *strings; /* the symbols' names */
 };
 
 /*

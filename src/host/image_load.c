@@ -274,89 +274,6 @@ static enum kaon_status load_functions(struct kaon_image *image,
     return status;
 }
 
-/*
- * Ascending addresses. Of several symbols at one address the largest comes
- * first, and one without a size last; the rest only makes the order certain.
- */
-static int by_address(const void *left, const void *right)
-{
-    const struct kaon_image_symbol *a = left, *b = right;
-
-    if (a->address != b->address)
-        return a->address < b->address ? -1 : 1;
-    if (a->size != b->size)
-        return a->size > b->size ? -1 : 1;
-    return a->name < b->name ? -1 : a->name > b->name;
-}
-
-/*
- * Drops the second name of an address, and labels within a function: neither
- * says where somebody is. `symbols` are in order. Returns how many are left.
- */
-static uint32_t drop_shadowed(struct kaon_image_symbol *symbols, uint32_t count)
-{
-    const struct kaon_image_symbol *last = NULL;
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        const struct kaon_image_symbol symbol = symbols[i];
-
-        if (last &&
-            (symbol.address == last->address ||
-             (symbol.size == 0 && symbol.address - last->address < last->size)))
-            continue;
-        symbols[kept] = symbol;
-        last = &symbols[kept++];
-    }
-    return kept;
-}
-
-/* Lets a symbol without a size reach to the next, or to its segment's end. */
-static void extend_labels(struct kaon_image *image)
-{
-    const struct kaon_segment *segment = image->segments;
-
-    for (uint32_t i = 0; i < image->symbol_count; i++) {
-        struct kaon_image_symbol *symbol = &image->symbols[i];
-        uint64_t end;
-
-        while (symbol->address - segment->address >= segment->size)
-            segment++;
-        end = segment->address + segment->size;
-        if (i + 1 < image->symbol_count && symbol[1].address < end)
-            end = symbol[1].address;
-        if (symbol->size == 0)
-            symbol->size = end - symbol->address;
-    }
-}
-
-static enum kaon_status load_symbols(struct kaon_image *image,
-                                     const struct kaon_elf *elf)
-{
-    uint32_t count = 0;
-
-    image->strings = make_array(elf->strings_size, 1);
-    image->symbols = make_array(elf->symbols.count, sizeof *image->symbols);
-    if (!image->strings || !image->symbols)
-        return out_of_memory(elf);
-    memcpy(image->strings, elf->bytes + elf->strings, elf->strings_size);
-    for (uint32_t i = 0; i < elf->symbols.count; i++) {
-        struct kaon_elf_symbol symbol;
-
-        if (!kaon__elf_symbol(elf, i, &symbol))
-            continue;
-        image->symbols[count++] = (struct kaon_image_symbol){
-            .address = symbol.address,
-            .size = symbol.size,
-            .name = image->strings + symbol.name,
-        };
-    }
-    qsort(image->symbols, count, sizeof *image->symbols, by_address);
-    image->symbol_count = drop_shadowed(image->symbols, count);
-    extend_labels(image);
-    return KAON_OK;
-}
-
 enum kaon_status kaon__image_load(struct kaon_image *image,
                                   const struct kaon_elf *elf)
 {
@@ -371,8 +288,6 @@ enum kaon_status kaon__image_load(struct kaon_image *image,
     status = load_layout(image, elf);
     if (!status)
         status = load_functions(image, elf);
-    if (!status)
-        status = load_symbols(image, elf);
     if (!status)
         status = load_memory(image, elf);
     return status;

@@ -59,31 +59,6 @@ const char *kaon_image_name(const struct kaon_image *image)
     return image ? image->name : "guest";
 }
 
-const char *kaon_image_symbol(const struct kaon_image *image, uint64_t address,
-                              uint64_t *offset)
-{
-    const struct kaon_image_symbol *symbol;
-    uint32_t low = 0, high = image ? image->symbol_count : 0;
-
-    /* All symbols below `low` begin at or before the address. */
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (image->symbols[middle].address <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0)
-        return NULL;
-    symbol = &image->symbols[low - 1];
-    if (address - symbol->address >= symbol->size)
-        return NULL;
-    if (offset)
-        *offset = address - symbol->address;
-    return symbol->name;
-}
-
 static int compare_name(const void *key, const void *element)
 {
     const struct kaon_signature *const *function = element;

@@ -380,6 +380,7 @@ static void many_symbols_with_long_names_take_little_time(void **state)
     static char name[400];
     struct elf_file *file;
     struct kaon_image *image;
+    uint64_t offset;
 
     (void)state;
     assert_non_null(symbols);
@@ -394,7 +395,10 @@ static void many_symbols_with_long_names_take_little_time(void **state)
     for (size_t i = 0; i < COUNT; i++)
         elf_symbol(file, i + 1)->st_name = 1;
     image = image_of(file);
-    assert_int_equal(image->symbol_count, ELF_DATA_MEMORY);
+    for (uint64_t at = 0; at < ELF_DATA_MEMORY; at++) {
+        assert_non_null(kaon_image_symbol(image, ELF_DATA + at, &offset));
+        assert_int_equal(offset, 0);
+    }
     kaon_image_destroy(image);
     free(symbols);
 }
@@ -554,12 +558,29 @@ static void every_failing_call_is_told_and_leaks_nothing(void **state)
         assert_int_equal(err.status, status);
         assert_true(strlen(err.text) > 10);
     }
-    /* One name, seven arrays of tables, two of symbols, and so on. */
+    /* One name, seven arrays of tables, and so on. */
     assert_true(nth > 12);
     assert_non_null(image);
     kaon_image_destroy(image);
     remove_place(&place);
     free(file);
+}
+
+/* Symbols are read when somebody first asks. */
+static void without_memory_an_address_has_no_name_for_now(void **state)
+{
+    static const struct elf_symbol symbols[] = {
+        { "one", ELF_TEXT, 16, STT_FUNC },
+    };
+    struct kaon_image *image = image_of(
+        elf_build(&(struct elf_spec){ .symbols = symbols, .symbol_count = 1 }));
+
+    (void)state;
+    fail_nth_arm(1);
+    assert_null(kaon_image_symbol(image, ELF_TEXT, NULL));
+    assert_true(fail_nth_disarm());
+    assert_string_equal(where(image, ELF_TEXT + 1), "one+1");
+    kaon_image_destroy(image);
 }
 
 static void out_of_descriptors_says_what_to_do(void **state)
@@ -599,5 +620,6 @@ TESTS(
     TEST(a_file_becomes_an_image_of_its_name),
     TEST_ROW(28, what_is_no_file_is_refused),
     TEST_ROW(27, every_failing_call_is_told_and_leaks_nothing),
+    TEST_ROW(27, without_memory_an_address_has_no_name_for_now),
     TEST_ROW(27, out_of_descriptors_says_what_to_do),
 )

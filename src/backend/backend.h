@@ -95,8 +95,9 @@ struct kaon_machine_config {
 /* Memory of the host that spaces may show: whole pages. */
 struct kaon_host_memory {
     void *at;        /* where the host has it */
-    int fd;          /* of the file that it maps, */
-    uint64_t offset; /* from there on */
+    int fd;          /* of the file that it maps, -1: where spaces grow, it need
+                      * be none, and may be copied, since it never changes */
+    uint64_t offset; /* from there on, in the file */
     uint64_t size;
     bool writable;
 };

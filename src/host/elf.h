@@ -44,6 +44,7 @@ struct kaon_elf {
     uint64_t size;
     const char *name;       /* what messages call the file */
     struct kaon_error *err; /* takes the reason for a refusal; may be NULL */
+    bool heap; /* its image may lie in memory of malloc()'s, if it is small */
 
     /* Set by kaon__elf_parse(). Both in ascending addresses. */
     struct kaon_elf_segment segments[KAON_ELF_SEGMENTS_MAX];
@@ -89,6 +90,10 @@ bool kaon__elf_symbol(const struct kaon_elf *elf, uint32_t index,
 /* Fills a zeroed image but for its references. The caller ends it, always. */
 enum kaon_status kaon__image_load(struct kaon_image *image,
                                   const struct kaon_elf *elf);
+
+/* Of these, image->memory and all that is with it. */
+enum kaon_status kaon__image_load_memory(struct kaon_image *image,
+                                         const struct kaon_elf *elf);
 
 /* The sections that matter. One that is missing has type SHT_NULL. */
 struct kaon_elf_sections {

@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,10 +26,7 @@
 
 static void free_image(struct kaon_image *image)
 {
-    if (image->memory_fd >= 0)
-        close(image->memory_fd);
-    if (image->memory)
-        munmap(image->memory, image->memory_size);
+    kaon__image_free_memory(image);
     free(atomic_load(&image->digest));
     free(atomic_load(&image->symbols));
     free(image->file);
@@ -57,7 +53,7 @@ static enum kaon_status make_image(struct kaon_image **out,
         return kaon__fail(elf->err, KAON_ENOMEM,
                           "out of memory for an image of %.64s", elf->name);
     atomic_init(&image->references, 1);
-    image->memory_fd = -1;
+    atomic_init(&image->memory_fd, -1);
     status = kaon__image_load(image, elf);
     if (status) {
         free_image(image);
@@ -68,7 +64,7 @@ static enum kaon_status make_image(struct kaon_image **out,
 }
 
 enum kaon_status kaon__image_adopt(struct kaon_image **out, void *bytes,
-                                   size_t size, const char *name,
+                                   size_t size, const char *name, bool heap,
                                    struct kaon_error *err)
 {
     struct kaon_elf elf = {
@@ -76,6 +72,7 @@ enum kaon_status kaon__image_adopt(struct kaon_image **out, void *bytes,
         .size = size,
         .name = name,
         .err = err,
+        .heap = heap,
     };
     enum kaon_status status = make_image(out, &elf);
 
@@ -100,7 +97,7 @@ enum kaon_status kaon_image_parse(struct kaon_image **out, const void *bytes,
         return kaon__fail(err, KAON_ENOMEM,
                           "out of memory for the %zu bytes of a guest", size);
     memcpy(copy, bytes, size);
-    status = kaon__image_adopt(out, copy, size, "guest", err);
+    status = kaon__image_adopt(out, copy, size, "guest", false, err);
     if (status)
         free(copy);
     return status;
@@ -196,7 +193,8 @@ static enum kaon_status open_image(struct kaon_image **out, int fd,
                           path);
     status = read_file(fd, path, bytes, &size, err);
     if (!status)
-        status = kaon__image_adopt(out, bytes, size, last_component(path), err);
+        status = kaon__image_adopt(out, bytes, size, last_component(path),
+                                   false, err);
     if (status)
         free(bytes);
     return status;

@@ -3,8 +3,8 @@
  * An image inside the library: the parsed ELF and its loaded memory.
  *
  * elf.c and elf_tables.c judge the file (pure, no system calls), image.c makes
- * images and owns their memory, image_query.c answers questions about them, and
- * image_symbols.c those about symbols.
+ * images, image_memory.c owns their memory, image_query.c answers questions
+ * about them, and image_symbols.c those about symbols.
  */
 #ifndef KAON_SRC_HOST_IMAGE_H
 #define KAON_SRC_HOST_IMAGE_H
@@ -34,7 +34,9 @@ struct kaon_image {
      * for each page of each region (zero-filled pages included). */
     unsigned char *memory;
     uint64_t memory_size; /* a multiple of the page size */
-    int memory_fd;        /* the memfd that it maps */
+    atomic_int memory_fd; /* the memfd with the same; -1: there is none yet */
+    bool heap;            /* in memory of malloc()'s; else it maps the memfd */
+    atomic_bool shown;    /* by a machine */
 
     /* The ELF itself, for who saves a snapshot. Its digest and its symbols are
      * made when they are first asked for. */
@@ -60,11 +62,21 @@ struct kaon_image {
 
 /*
  * As kaon_image_parse(), with what messages are to call it. The bytes, of
- * malloc(), become the image's; on failure they stay the caller's.
+ * malloc(), become the image's; on failure they stay the caller's. `heap`: it
+ * is likely to be shown once, see image_memory.c.
  */
 enum kaon_status kaon__image_adopt(struct kaon_image **out, void *bytes,
-                                   size_t size, const char *name,
+                                   size_t size, const char *name, bool heap,
                                    struct kaon_error *err);
+
+/*
+ * What a machine is to show: the file that image->memory is. -1: the image is
+ * small, nobody else shows it, and the machine is to copy it if it can; it can
+ * if `copied` says so.
+ */
+enum kaon_status kaon__image_show(struct kaon_image *image, bool copied,
+                                  int *fd, struct kaon_error *err);
+void kaon__image_free_memory(struct kaon_image *image);
 
 /* The SHA-256 of the ELF that it was made of. */
 enum kaon_status kaon__image_digest(struct kaon_image *image,

@@ -2,22 +2,15 @@
 /*
  * Fills an image from an ELF that has been judged.
  *
- * What it allocates belongs to the image, also on failure. The memory is one
- * mapping that holds the pages of all regions in order: written here once,
- * and read-only ever after.
+ * What it allocates belongs to the image, also on failure. Its memory is
+ * image_memory.c.
  */
 #include "host/elf.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "host/error.h"
-#include "host/memory_file.h"
 #include "host/signature.h"
 
 static enum kaon_status out_of_memory(const struct kaon_elf *elf)
@@ -52,102 +45,6 @@ static enum kaon_status load_layout(struct kaon_image *image,
             .executable = elf->segments[i].executable,
         };
     image->segment_count = elf->segment_count;
-    return KAON_OK;
-}
-
-/* Written to the file rather than to a mapping of it, which would fault for
- * each page. */
-static bool write_all(int fd, const unsigned char *bytes, uint64_t size,
-                      uint64_t offset)
-{
-    while (size) {
-        ssize_t done = pwrite(fd, bytes, size, (off_t)offset);
-
-        if (done < 0 && errno != EINTR)
-            return false;
-        if (done > 0) {
-            bytes += done;
-            size -= (uint64_t)done;
-            offset += (uint64_t)done;
-        }
-    }
-    return true;
-}
-
-/* Where in the image's memory a segment begins. `region` is the one of the
- * segment before, or the first. */
-static uint64_t place_of(const struct kaon_elf_segment *segment,
-                         const struct kaon_image_region **region)
-{
-    while (segment->address - (*region)->address >=
-           (*region)->pages * KAON_ELF_PAGE)
-        ++*region;
-    return (*region)->offset + (segment->address - (*region)->address);
-}
-
-static bool write_segments(int fd, const struct kaon_elf *elf)
-{
-    const struct kaon_image_region *region = elf->regions;
-
-    for (uint32_t i = 0; i < elf->segment_count; i++) {
-        const struct kaon_elf_segment *segment = &elf->segments[i];
-
-        if (!write_all(fd, elf->bytes + segment->offset, segment->file_size,
-                       place_of(segment, &region)))
-            return false;
-    }
-    return true;
-}
-
-/*
- * Touches each page that the file has bytes for, so that no guest's first
- * access has to wait for the host to find it. One fault maps those around it.
- */
-static void touch(const struct kaon_image *image, const struct kaon_elf *elf)
-{
-    const volatile unsigned char *memory = image->memory;
-    const struct kaon_image_region *region = elf->regions;
-
-    for (uint32_t i = 0; i < elf->segment_count; i++) {
-        uint64_t at = place_of(&elf->segments[i], &region);
-        uint64_t end = at + elf->segments[i].file_size;
-
-        for (at &= -KAON_ELF_PAGE; at < end; at += KAON_ELF_PAGE)
-            (void)memory[at];
-    }
-}
-
-static enum kaon_status fail_map(const struct kaon_elf *elf)
-{
-    return kaon__fail_errno(elf->err, KAON_ENOMEM,
-                            "cannot map %" PRIu64
-                            " KiB for the image of %.64s: %s%s",
-                            elf->memory_size >> 10, elf->name, strerror(errno),
-                            errno == EFBIG ? "; raise `ulimit -f`" : "");
-}
-
-static enum kaon_status load_memory(struct kaon_image *image,
-                                    const struct kaon_elf *elf)
-{
-    /* A file, so that other processes can map it too; it holds no page for
-     * zeroes that nobody reads. */
-    int fd = memfd_create("kaon-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    void *memory;
-
-    image->memory_fd = fd;
-    if (fd < 0 || !kaon__memory_file_may_have(elf->memory_size) ||
-        ftruncate(fd, (off_t)elf->memory_size) != 0 || !write_segments(fd, elf))
-        return fail_map(elf);
-    memory = mmap(NULL, elf->memory_size, PROT_READ, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED)
-        return fail_map(elf);
-    image->memory = memory;
-    image->memory_size = elf->memory_size;
-    touch(image, elf);
-    /* Nobody is given the descriptor; should somebody get it, it is of no use.
-     * Older kernels lack one of the seals: then it is only ours to guard. */
-    fcntl(fd, F_ADD_SEALS,
-          F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
     return KAON_OK;
 }
 
@@ -289,6 +186,6 @@ enum kaon_status kaon__image_load(struct kaon_image *image,
     if (!status)
         status = load_functions(image, elf);
     if (!status)
-        status = load_memory(image, elf);
+        status = kaon__image_load_memory(image, elf);
     return status;
 }

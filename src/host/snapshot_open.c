@@ -149,7 +149,7 @@ static enum kaon_status read_image(struct opening *o)
     if (status)
         return status;
     status = kaon__image_adopt(&o->image, bytes, o->manifest.guest.size,
-                               "its guest", o->err);
+                               "its guest", true, o->err);
     if (status)
         free(bytes);
     return status;

@@ -103,6 +103,21 @@ static enum kaon_status attach(struct kaon_view *view,
     return KAON_OK;
 }
 
+/* Spaces that do not grow are of processes, which map files. */
+static enum kaon_status attach_image(struct kaon_view *view,
+                                     struct kaon_machine *machine,
+                                     struct kaon_error *err)
+{
+    struct kaon_image *image = view->image;
+    int fd;
+    enum kaon_status status =
+        kaon__image_show(image, machine->backend->spaces_grow, &fd, err);
+
+    return status ? status
+                  : attach(view, machine, image->memory, fd, image->memory_size,
+                           err);
+}
+
 bool kaon__view_detach(struct kaon_view *view, struct kaon_machine *machine)
 {
     for (; view->attachment_count; view->attachment_count--)
@@ -123,8 +138,7 @@ static enum kaon_status attach_all(struct kaon_view *view,
     enum kaon_status status = KAON_OK;
 
     if (!snapshot)
-        return attach(view, machine, view->image->memory,
-                      view->image->memory_fd, view->image->memory_size, err);
+        return attach_image(view, machine, err);
     if (!machine->backend->spaces_grow || kaon__snapshot_is_small(snapshot))
         return KAON_OK;
     for (uint32_t i = 0; !status && i < snapshot->layer_count; i++) {

@@ -241,6 +241,37 @@ static void a_small_snapshot_costs_no_exit(void **state)
     directory_remove(root);
 }
 
+/* Its image is copied by the first VM, and shared by all others. */
+static void a_small_guest_goes_on_in_many_vms(void **state)
+{
+    struct kaon_sandbox *origin = e2e_sandbox("echo", NULL), *made[4];
+    struct kaon_domain *domain = NULL;
+    struct kaon_error err = { 0 };
+    struct kaon_snapshot *snapshot;
+    char root[PATH_SIZE];
+
+    (void)state;
+    directory_make(root);
+    snapshot = e2e_take(origin);
+    ASSERT_OK(kaon_snapshot_save(snapshot, root, NULL, &err));
+    kaon_snapshot_destroy(snapshot);
+    kaon_sandbox_destroy(origin);
+    ASSERT_OK(kaon_domain_create(&domain, NULL, &err));
+    for (unsigned in_domain = 0; in_domain < 4; in_domain++) {
+        snapshot = open_it(root, NULL);
+        for (unsigned i = 0; i < 4; i++)
+            made[i] = e2e_create_from(snapshot, i == in_domain ? domain : NULL);
+        kaon_snapshot_destroy(snapshot);
+        for (unsigned i = 0; i < 4; i++) {
+            ASSERT_RETURNS(7, made[i], "add",
+                           KAON_ARGS(kaon_i32(3), kaon_i32(4)));
+            kaon_sandbox_destroy(made[i]);
+        }
+    }
+    kaon_domain_destroy(domain);
+    directory_remove(root);
+}
+
 static uint64_t size_of_blobs;
 
 static void add_size(const char *file, void *user)
@@ -478,6 +509,7 @@ TESTS_NEED_KVM(TEST_ROW(14, a_saved_snapshot_goes_on),
                TEST(host_functions_are_asked_for_by_name),
                TEST(the_write_set_is_saved_with_it),
                TEST(a_small_snapshot_costs_no_exit),
+               TEST(a_small_guest_goes_on_in_many_vms),
                TEST(a_layered_snapshot_shares_its_pages_on_disk),
                TEST_ROW(14, files_that_shrink_while_open_harm_no_host),
                TEST_ROW(14, files_that_change_while_open_harm_no_host),

@@ -157,6 +157,55 @@ static void memory_cannot_be_written(void **state)
     kaon_image_destroy(image);
 }
 
+/* The sample's, as one that came with a snapshot. */
+static struct kaon_image *heap_image(void)
+{
+    struct elf_file *file = elf_build_sample();
+    void *bytes = malloc(file->size);
+    struct kaon_image *image = NULL;
+
+    assert_non_null(bytes);
+    memcpy(bytes, file->bytes, file->size);
+    assert_int_equal(
+        kaon__image_adopt(&image, bytes, file->size, "its guest", true, NULL),
+        KAON_OK);
+    free(file);
+    return image;
+}
+
+static void a_small_image_is_a_file_from_its_second_machine_on(void **state)
+{
+    struct kaon_image *usual = image_of(elf_build_sample());
+    struct kaon_image *image = heap_image();
+    unsigned char *copy = malloc(image->memory_size);
+    int fd = 0, again = 0;
+
+    (void)state;
+    assert_non_null(copy);
+    assert_int_equal(kaon__image_show(usual, true, &fd, NULL), KAON_OK);
+    assert_true(fd >= 0);
+    assert_int_equal(image->memory_size, usual->memory_size);
+    assert_memory_equal(image->memory, usual->memory, usual->memory_size);
+
+    assert_int_equal(kaon__image_show(image, true, &fd, NULL), KAON_OK);
+    assert_int_equal(fd, -1);
+    assert_int_equal(kaon__image_show(image, true, &fd, NULL), KAON_OK);
+    assert_int_equal(pread(fd, copy, image->memory_size, 0),
+                     image->memory_size);
+    assert_memory_equal(copy, usual->memory, usual->memory_size);
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1); /* sealed */
+    assert_int_equal(kaon__image_show(image, true, &again, NULL), KAON_OK);
+    assert_int_equal(again, fd);
+    kaon_image_destroy(image);
+
+    image = heap_image();
+    assert_int_equal(kaon__image_show(image, false, &fd, NULL), KAON_OK);
+    assert_true(fd >= 0); /* where it cannot be copied, at once */
+    kaon_image_destroy(image);
+    kaon_image_destroy(usual);
+    free(copy);
+}
+
 /* Gives the sample's spare header to a segment and returns the image. */
 static struct kaon_image *with_segment(uint64_t address, size_t like)
 {
@@ -583,6 +632,32 @@ static void without_memory_an_address_has_no_name_for_now(void **state)
     kaon_image_destroy(image);
 }
 
+static void what_makes_no_file_of_an_image_is_told(void **state)
+{
+    struct kaon_image *image = heap_image();
+    unsigned int nth = 1;
+    int fd;
+
+    (void)state;
+    for (;; nth++) {
+        struct kaon_error err = { 0 };
+        enum kaon_status status;
+
+        fail_nth_arm(nth);
+        status = kaon__image_show(image, false, &fd, &err);
+        if (!fail_nth_disarm())
+            break;
+        if (!status) /* the seal alone, which older kernels lack */
+            break;
+        assert_int_equal(status, KAON_ENOMEM);
+        assert_non_null(strstr(err.text, "its guest"));
+    }
+    assert_true(nth > 2);
+    assert_int_equal(kaon__image_show(image, false, &fd, NULL), KAON_OK);
+    assert_true(fd >= 0);
+    kaon_image_destroy(image);
+}
+
 static void out_of_descriptors_says_what_to_do(void **state)
 {
     struct kaon_image *image = NULL;
@@ -604,6 +679,7 @@ TESTS(
     TEST(a_guest_may_have_nothing_but_an_entry),
     TEST(memory_holds_the_segments_and_zeros),
     TEST(memory_cannot_be_written),
+    TEST(a_small_image_is_a_file_from_its_second_machine_on),
     TEST(segments_of_one_protection_share_pages_and_regions),
     TEST(segments_come_in_any_order),
     TEST(a_segment_without_memory_is_none),
@@ -621,5 +697,6 @@ TESTS(
     TEST_ROW(28, what_is_no_file_is_refused),
     TEST_ROW(27, every_failing_call_is_told_and_leaks_nothing),
     TEST_ROW(27, without_memory_an_address_has_no_name_for_now),
+    TEST_ROW(27, what_makes_no_file_of_an_image_is_told),
     TEST_ROW(27, out_of_descriptors_says_what_to_do),
 )

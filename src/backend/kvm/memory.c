@@ -154,12 +154,31 @@ enum kaon_status kaon__kvm_give_arena(struct kvm_machine *m,
     return status;
 }
 
+static void *map_before(const struct kvm_machine *m,
+                        const struct kaon_host_memory *memory)
+{
+    void *at = m->arena.base - memory->size;
+    void *mapped;
+
+    if (memory->fd >= 0)
+        return mmap(at, memory->size, PROT_READ,
+                    MAP_SHARED | MAP_FIXED_NOREPLACE, memory->fd,
+                    (off_t)memory->offset);
+    mapped =
+        mmap(at, memory->size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE,
+             -1, 0);
+    if (mapped == at)
+        memcpy(mapped, memory->at, memory->size);
+    return mapped;
+}
+
 /*
  * KVM takes 20 us for each memslot, and at times milliseconds. So what a VM of
  * one sandbox is given before its first vCPU is mapped right before the arena,
  * if nothing else is there, and is in its memslot. That this one can be
- * written is no matter: no table lets a guest write there, nor does the
- * mapping.
+ * written is no matter: no table lets a guest write there, and the mapping does
+ * only if it is of a copy that is this VM's alone.
  */
 static bool ride(struct kvm_machine *m, const struct kaon_host_memory *memory,
                  uint64_t *physical)
@@ -170,9 +189,7 @@ static bool ride(struct kvm_machine *m, const struct kaon_host_memory *memory,
     if (m->shared || m->rider || !atomic_load(&m->arena_absent) ||
         memory->writable || memory->size > RIDE_MAX)
         return false;
-    mapped =
-        mmap(before, memory->size, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE,
-             memory->fd, (off_t)memory->offset);
+    mapped = map_before(m, memory);
     if (mapped == MAP_FAILED)
         return false;
     if (mapped != before) { /* it was mapped by a kernel before 4.17 */

@@ -198,7 +198,7 @@ static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
 static bool was_missed(const struct process_space *space,
                        const struct kaon_exit *exit)
 {
-    return space->proved && exit->kind != KAON_EXIT_KICKED &&
+    return (space->proved || space->stands) && exit->kind != KAON_EXIT_KICKED &&
            !space->control->entered;
 }
 

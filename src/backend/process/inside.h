@@ -27,10 +27,10 @@ struct process_machine {
     struct kaon_machine machine;
     struct kaon_arena arena;
     int memfd;
-    uint64_t gate;                /* physical */
-    volatile unsigned char *mine; /* a page that is 0 in a child of fork() */
-    uint32_t spin;                /* what is usual */
-    bool by_token;                /* how its processes take turns: token.c */
+    uint64_t gate;  /* physical */
+    uint64_t owner; /* the number of the process that made it */
+    uint32_t spin;  /* what is usual */
+    bool by_token;  /* how its processes take turns: token.c */
     uint32_t frame; /* at a signal stack's top: what the kernel may write there
                        for a handler; whole pages */
     atomic_uint_fast64_t holes; /* how often pages were taken from the memfd */

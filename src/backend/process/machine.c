@@ -78,11 +78,20 @@ static void *reserve(int memfd, uint64_t size)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* A page by which a child of fork() knows itself. */
-static volatile unsigned char *mark_owner(void)
+/*
+ * A page by which a child of fork() knows itself: it has 0 there, or the number
+ * of its own that it wrote when it made a machine. Never given back.
+ */
+static struct {
+    pthread_mutex_t lock;
+    volatile uint64_t *number;
+    uint64_t last; /* of all ancestors, too */
+} process = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static volatile uint64_t *map_number(void)
 {
-    unsigned char *page = mmap(NULL, KAON_PAGE_SIZE, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *page = mmap(NULL, KAON_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (page == MAP_FAILED)
         return NULL;
@@ -90,13 +99,29 @@ static volatile unsigned char *mark_owner(void)
         munmap(page, KAON_PAGE_SIZE);
         return NULL;
     }
-    *page = 1;
     return page;
+}
+
+/* This process's number; 0 if there is no memory for it. */
+static uint64_t know_process(void)
+{
+    uint64_t number = 0;
+
+    pthread_mutex_lock(&process.lock);
+    if (!process.number)
+        process.number = map_number();
+    if (process.number) {
+        if (*process.number == 0)
+            *process.number = ++process.last;
+        number = *process.number;
+    }
+    pthread_mutex_unlock(&process.lock);
+    return number;
 }
 
 bool kaon__process_is_mine(struct process_machine *m)
 {
-    if (*m->mine)
+    if (*process.number == m->owner)
         return true;
     mmap(m->arena.base, m->arena.size, PROT_READ | PROT_WRITE,
          MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, m->memfd, 0);
@@ -166,8 +191,8 @@ kaon__process_machine_create(struct kaon_machine **out,
         goto close_launch;
     }
     memory = reserve(m->memfd, config->memory_bytes);
-    m->mine = memory ? mark_owner() : NULL;
-    if (!m->mine) {
+    m->owner = know_process();
+    if (!memory || !m->owner) {
         status = kaon__fail_errno(
             err, KAON_ENOMEM,
             "cannot reserve %llu MiB for a domain: lower memory_bytes, or the "
@@ -194,7 +219,6 @@ kaon__process_machine_create(struct kaon_machine **out,
 finish_arena:
     pthread_mutex_destroy(&m->lock);
     kaon__arena_finish(&m->arena);
-    munmap((void *)(uintptr_t)m->mine, KAON_PAGE_SIZE);
 unmap:
     if (memory)
         munmap(memory, config->memory_bytes);
@@ -214,7 +238,6 @@ void kaon__process_machine_destroy(struct kaon_machine *machine)
     while (m->spaces)
         kaon__process_space_free(m, m->spaces);
     munmap(m->arena.base, m->arena.size);
-    munmap((void *)(uintptr_t)m->mine, KAON_PAGE_SIZE);
     close(m->memfd);
     kaon__arena_finish(&m->arena);
     pthread_mutex_destroy(&m->lock);

@@ -213,7 +213,7 @@ park:
         .globl  kaon__gate_process_parked
         .hidden kaon__gate_process_parked
 kaon__gate_process_parked:
-        movabs  $KAON_PROCESS_STACK + KAON_PROCESS_STACK_SIZE, %rsp
+        lea     AT(KAON_PROCESS_CONTROL_SIZE), %rsp
         pushq   $2
         popfq
         xor     %eax, %eax
@@ -299,7 +299,7 @@ kaon__gate_process_start:
         test    %rax, %rax
         jne     6f
         movl    $KAON_REASON_READY, AT(CONTROL_REASON)
-        movabs  $KAON_PROCESS_STACK + KAON_PROCESS_STACK_SIZE, %rsp
+        lea     AT(KAON_PROCESS_CONTROL_SIZE), %rsp
         jmp     5b
 6:      mov     %eax, AT(CONTROL_ERROR)
         mov     $__NR_exit_group, %eax

@@ -779,6 +779,26 @@ static void what_a_guest_touches_next_is_noticed(void **state)
     stage_close(&stage);
 }
 
+/* What no fault needs takes no memory, and need not be cleared. */
+static void a_signal_stack_is_touched_by_signals_only(void **state)
+{
+    uint64_t stack, first, count;
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    stack = space_of(stage.space)->control_physical + KAON_PAGE_SIZE;
+    for (int i = 0; i < 20; i++) {
+        park_alive(&stage, park_waits);
+        assert_false(backend->space_touched(stage.machine, stage.space, stack,
+                                            STACK_PAGES, &first, &count));
+    }
+    assert_int_equal(enter_with(&stage, park_touches, 0).kind, KAON_EXIT_FAULT);
+    assert_true(backend->space_touched(stage.machine, stage.space, stack,
+                                       STACK_PAGES, &first, &count));
+    stage_close(&stage);
+}
+
 /* A list of all that thousands touched would take long to make. */
 static void two_spaces_of_a_machine_have_no_list(void **state)
 {
@@ -827,4 +847,5 @@ TESTS(TEST(a_guest_that_waits_is_parked_and_goes_on),
       TEST(touched_pages_are_told_from_others),
       TEST(a_page_for_each_that_was_taken_is_noticed),
       TEST(what_a_guest_touches_next_is_noticed),
+      TEST(a_signal_stack_is_touched_by_signals_only),
       TEST(two_spaces_of_a_machine_have_no_list), )

@@ -14,7 +14,8 @@
 /* Guest addresses: behind the gate page, in the same 2 MiB. */
 #define KAON_PROCESS_GATE 0x200000
 #define KAON_PROCESS_CONTROL 0x201000
-#define KAON_PROCESS_STACK 0x210000 /* signals run on it */
+#define KAON_PROCESS_CONTROL_SIZE 0x1000 /* the gate's own stack ends there */
+#define KAON_PROCESS_STACK 0x210000      /* signals run on it */
 #define KAON_PROCESS_STACK_SIZE 0x10000
 
 /* The process's descriptors: what it writes to, and how; what it reads from, if

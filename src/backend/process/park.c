@@ -136,23 +136,37 @@ static void scrub_stack(struct process_machine *m,
     }
 }
 
-/* By token, a handler may be about to look at its frame: the gate clears that
- * on its way in. */
+/*
+ * By token, a handler may be about to look at its frame: the gate clears that
+ * on its way in, if it was touched. One that comes later makes the gate ask for
+ * another turn. By looking, the list does not hold: a late trap may just have
+ * touched a page.
+ */
+static void scrub_all_stack(struct process_machine *m,
+                            const struct process_space *space)
+{
+    const uint64_t stack = space->control_physical + KAON_PAGE_SIZE;
+    const uint64_t end = stack + KAON_PROCESS_STACK_SIZE;
+    const struct page_run frame = { end - m->frame, m->frame / KAON_PAGE_SIZE };
+    struct page_run run;
+
+    if (!m->by_token || space->pidfd < 0) {
+        scrub_stack(m, NULL, stack, end);
+        return;
+    }
+    if (kaon__process_touched(m, space, &frame, &run))
+        space->control->frame = m->frame;
+    scrub_stack(m, space, stack, frame.first);
+}
+
 void kaon__process_scrub(struct process_machine *m,
                          const struct process_space *space)
 {
     unsigned char *page = (unsigned char *)space->control;
-    uint64_t stack = space->control_physical + KAON_PAGE_SIZE;
-    uint64_t frame = stack + KAON_PROCESS_STACK_SIZE - m->frame;
 
     memset(page + CONTROL_ERROR, 0, KAON_PAGE_SIZE - CONTROL_ERROR);
     space->control->host_sleeps = 0;
-    if (m->by_token && space->pidfd >= 0)
-        space->control->frame = m->frame;
-    else
-        memset(kaon__arena_at(&m->arena, frame), 0, m->frame);
-    /* By looking, a late trap may just have touched a page. */
-    scrub_stack(m, m->by_token ? space : NULL, stack, frame);
+    scrub_all_stack(m, space);
 }
 
 bool kaon__process_unpark(struct process_machine *m,

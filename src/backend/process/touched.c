@@ -5,8 +5,9 @@
  *
  * The kernel knows (SEEK_DATA), but takes a system call for each piece. So a
  * space keeps the list that it was told last, with the number of pages in it,
- * and asks for the number of all pages that the file has (st_blocks). If they
- * are equal, and no page was taken from the file since, the list is complete.
+ * and asks for the number of all pages that the file has (st_blocks; or, which
+ * takes less, for its size in memory). If they are equal, and no page was taken
+ * from the file since, the list is complete.
  *
  * Why that is certain, though a guest may touch what it likes: the host wrote
  * to each page of the list. The kernel drops pages of a file in memory behind
@@ -24,10 +25,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define BLOCKS_PER_PAGE (KAON_PAGE_SIZE / 512) /* as stat() counts them */
+
+#ifndef FIOQSIZE
+#define FIOQSIZE 0x5460 /* of <asm/ioctls.h> */
+#endif
 
 /* The next pages in a row from an offset on that the file has. */
 static bool next_data(const struct process_machine *m, off_t start, off_t end,
@@ -54,6 +60,19 @@ static uint64_t count_pages(const struct process_machine *m)
     if (fstat(m->memfd, &file) != 0)
         return 0;
     return (uint64_t)file.st_blocks / BLOCKS_PER_PAGE;
+}
+
+/*
+ * The same number, or a larger one: of pages that the kernel dropped, it learns
+ * as it answers stat(). 0 if it does not say.
+ */
+static uint64_t count_pages_soon(const struct process_machine *m)
+{
+    int64_t bytes;
+
+    if (ioctl(m->memfd, FIOQSIZE, &bytes) != 0)
+        return count_pages(m);
+    return (uint64_t)bytes / KAON_PAGE_SIZE;
 }
 
 /* Writes to them what is there, at once: other guests may run. In assembly, as
@@ -120,7 +139,7 @@ static bool is_complete(const struct process_machine *m,
                         const struct touched_pages *touched, uint64_t holes)
 {
     return touched->pages && touched->holes == holes &&
-           count_pages(m) == touched->pages;
+           count_pages_soon(m) == touched->pages;
 }
 
 /*

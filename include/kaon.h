@@ -37,13 +37,15 @@
  *     kaon/snapshot.h  a guest's state, kept
  *     kaon/pool.h      a clean sandbox for each use
  *     kaon/region.h    files and buffers that guests can see
+ *     kaon/version.h   which Kaon this is
  *     kaon/abi.h       the contract between host and guest
  *     kaon/guest.h     for guests: not included here
  *
- * The library never exits, prints (but for HostPrint's default), or keeps
- * mutable globals, with two exceptions, both on demand: deadlines share one
- * thread in the process, and stopping a guest needs one signal handler. Each
- * pool has a thread of its own.
+ * The library never exits, and prints nothing but by HostPrint's default. It
+ * keeps no mutable globals, with three exceptions, all on demand: deadlines
+ * share one thread in the process, stopping a guest in a VM needs one signal
+ * handler, and with process isolation one process starts those of all guests.
+ * Each pool, and each resident sandbox in a VM, has a thread of its own.
  */
 #ifndef KAON_H
 #define KAON_H

@@ -9,11 +9,11 @@
  * sizes are asserted. No pointer, size_t, bool, enum or bit-field crosses.
  *
  * A call, in short. The host writes a CALL frame into the exchange and enters
- * the guest at kaon_guest_info.entry. The guest answers with a RESULT, ERROR
- * or ABORT frame in the same place and leaves through the gate. In between it
- * may leave with HOST_CALL frames; the host answers each in place and lets it
- * go on. Only one side runs at a time. A BATCH is many calls in one entry, and
- * posted calls are many host calls in one exit.
+ * the guest at kaon_guest_info.entry. The guest answers with a RESULT, ERROR,
+ * REFUSED or ABORT frame in the same place and leaves through the gate. Before
+ * that it may leave with HOST_CALL frames; the host answers each in place and
+ * lets it go on. Only one side runs at a time. A BATCH is many calls in one
+ * entry, and posted calls are many host calls in one exit.
  *
  * The host trusts none of this: it copies each header and slot once, checks
  * the copy, and uses only the copy. What breaks these rules is a protocol
@@ -60,7 +60,7 @@
  * (up to KAON_IMAGE_LOW, kaon/image.h) lie below where programs are linked. A
  * guest leaves by calling KAON_GATE_LEAVE as a function of one argument, the
  * mailbox's address; it returns, with all callee-saved registers kept, when the
- * host has answered a HOST_CALL, and never after a RESULT, ERROR or ABORT.
+ * host has answered a HOST_CALL, and never after any other frame.
  */
 #define KAON_GATE_ADDRESS UINT64_C(0x200000)
 #define KAON_GATE_LEAVE (KAON_GATE_ADDRESS + 0x80)
@@ -94,7 +94,7 @@
 #define KAON_FUNCTION_BY_NAME 0xffffffffu
 
 /*
- * Only initialise: run constructors and kaon_main's kin, call nothing, answer
+ * Only initialise: run constructors and kaon_guest_init(), call nothing, answer
  * with an empty RESULT. Any other first frame initialises the guest as well.
  */
 #define KAON_FUNCTION_INIT 0xfffffffeu

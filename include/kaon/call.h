@@ -17,8 +17,8 @@
  * the sandbox is as it was.
  *
  * Arguments are copied into the exchange, once. A string or bytes result
- * borrows from the exchange until the next call to the sandbox, or its end;
- * nothing changes it meanwhile.
+ * borrows from the exchange until the next call to the sandbox, its restore or
+ * its end; nothing changes it meanwhile.
  */
 #ifndef KAON_CALL_H
 #define KAON_CALL_H
@@ -62,7 +62,8 @@ struct kaon_call_opts {
  * Returns: KAON_OK: out says what the guest did; KAON_EINVAL; KAON_ENOFUNC
  *          (err has the nearest name); KAON_EARGS (err names function, index,
  *          expected and given type); KAON_ETOOBIG (err names the limit and
- *          the option); KAON_EBUSY; KAON_EPOISONED; KAON_ENOMEM; KAON_EBACKEND.
+ *          the option); KAON_EBUSY (another call runs, or all vCPUs of the
+ *          domain are in calls); KAON_EPOISONED; KAON_ENOMEM; KAON_EBACKEND.
  * Threads: any, one at a time for each sandbox.
  */
 KAON_API KAON_MUST_CHECK enum kaon_status

@@ -33,7 +33,7 @@ enum kaon_status {
     KAON_ENOFUNC = -7,    /* the guest exports no such function */
     KAON_EARGS = -8,      /* wrong number or types of arguments */
     KAON_ETOOBIG = -9,    /* arguments do not fit the exchange */
-    KAON_EBUSY = -10,     /* the sandbox is running in another call */
+    KAON_EBUSY = -10,     /* another call or thread has it, or has them all */
     KAON_EPOISONED = -11, /* an earlier outcome left the sandbox unusable */
     KAON_EBACKEND = -12,  /* no hypervisor, no permission, or it refused */
     KAON_ESNAPSHOT = -13, /* not a saved snapshot, or a damaged one */

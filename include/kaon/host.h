@@ -49,9 +49,9 @@ typedef int (*kaon_host_function)(struct kaon_host_call *call,
                                   struct kaon_value *result, void *user);
 
 /*
- * What HostPrint does with a guest's text (not NUL-terminated by promise of
- * the guest, but by ours). Returns what the guest gets as its result, by
- * custom the number of bytes printed.
+ * What HostPrint does with a guest's text. A NUL follows it and none is in it:
+ * that was checked. Returns what the guest gets as its result, by custom the
+ * number of bytes printed.
  */
 typedef int32_t (*kaon_print_function)(const char *text, size_t size,
                                        void *user);

@@ -37,7 +37,7 @@ enum kaon_outcome_kind {
 enum kaon_fault_kind {
     KAON_FAULT_PAGE = 0,   /* touched memory that it may not touch so */
     KAON_FAULT_PROTECTION, /* general protection: privileged, bad address */
-    KAON_FAULT_OPCODE,     /* invalid opcode; also syscall in a bare guest */
+    KAON_FAULT_OPCODE,     /* invalid opcode; also a system call */
     KAON_FAULT_DIVIDE,     /* division by zero, or overflow of one */
     KAON_FAULT_BREAKPOINT, /* int3 */
     KAON_FAULT_DEBUG,      /* single step */

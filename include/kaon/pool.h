@@ -110,7 +110,7 @@ kaon_pool_create(struct kaon_pool **pool, struct kaon_outcome *out,
  * snapshot and to what the sandboxes' options name.
  *
  * Out:     pool   the pool. Release with kaon_pool_destroy().
- * Returns: KAON_OK, KAON_EINVAL, KAON_EIMPORT; KAON_ENOMEM, KAON_EBACKEND:
+ * Returns: as kaon_sandbox_create_from(). With KAON_ENOMEM or KAON_EBACKEND
  *          err says how many sandboxes it could make, and why no more.
  * Threads: any.
  */

@@ -117,6 +117,7 @@ KAON_API void kaon_sandbox_destroy(struct kaon_sandbox *sandbox);
  * The guest is stopped with the domain's kick_signal, sent to the thread that
  * made the call; the first interrupt or deadline installs an empty handler
  * for it, with SA_RESTART. The first call of each thread unblocks it there.
+ * With process isolation the guest's process is ended instead, without one.
  *
  * Returns: KAON_OK; KAON_EINVAL (NULL); KAON_EBACKEND (the program has
  *          another handler for the signal: choose another with kick_signal).
@@ -155,7 +156,7 @@ struct kaon_sandbox_stats {
     uint64_t host_calls;   /* of the guest to the host */
     uint64_t exits;        /* from the guest, for whatever reason */
     uint64_t page_faults;  /* answered with one or more pages */
-    uint64_t copied_pages; /* private copies of the image's pages */
+    uint64_t copied_pages; /* private copies of shared pages */
     uint64_t zero_pages;   /* pages of heap, stack and exchange */
     uint64_t memory_bytes; /* private pages now, without page tables */
 };

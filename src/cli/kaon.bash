@@ -139,7 +139,8 @@ _kaon_bench() {
     --only)
         _kaon_offer call call_callback spinning_call resident_call \
             resident_callback batch_16 restore_call_1 restore_call_16 \
-            restore_call_256 two_threads create_vm_first snapshot_open_first \
+            restore_call_256 two_threads pool_call pool_call_resident \
+            create_vm_first snapshot_open_first \
             create_in_domain create_in_domain_first create_from_64MiB \
             create_from_64MiB_first switch_1000 switch_from_64MiB echo_1KiB \
             echo_1MiB compute idle_kib_own idle_kib_shared idle_kib_from_64MiB

@@ -80,11 +80,13 @@ static void *reserve(int memfd, uint64_t size)
 
 /*
  * A page by which a child of fork() knows itself: it has 0 there, or the number
- * of its own that it wrote when it made a machine. Never given back.
+ * of its own that it wrote when it made a machine. There as long as machines
+ * are.
  */
 static struct {
     pthread_mutex_t lock;
-    volatile uint64_t *number;
+    unsigned machines;
+    volatile uint64_t *number; /* if there are any */
     uint64_t last; /* of all ancestors, too */
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -102,21 +104,32 @@ static volatile uint64_t *map_number(void)
     return page;
 }
 
-/* This process's number; 0 if there is no memory for it. */
+/* This process's number, for one more machine; 0 if there is no memory. */
 static uint64_t know_process(void)
 {
     uint64_t number = 0;
 
     pthread_mutex_lock(&process.lock);
-    if (!process.number)
+    if (process.machines == 0)
         process.number = map_number();
     if (process.number) {
+        process.machines++;
         if (*process.number == 0)
             *process.number = ++process.last;
         number = *process.number;
     }
     pthread_mutex_unlock(&process.lock);
     return number;
+}
+
+static void forget_process(void)
+{
+    pthread_mutex_lock(&process.lock);
+    if (--process.machines == 0) {
+        munmap((void *)(uintptr_t)process.number, KAON_PAGE_SIZE);
+        process.number = NULL;
+    }
+    pthread_mutex_unlock(&process.lock);
 }
 
 bool kaon__process_is_mine(struct process_machine *m)
@@ -220,6 +233,8 @@ finish_arena:
     pthread_mutex_destroy(&m->lock);
     kaon__arena_finish(&m->arena);
 unmap:
+    if (m->owner)
+        forget_process();
     if (memory)
         munmap(memory, config->memory_bytes);
     close(m->memfd);
@@ -238,6 +253,7 @@ void kaon__process_machine_destroy(struct kaon_machine *machine)
     while (m->spaces)
         kaon__process_space_free(m, m->spaces);
     munmap(m->arena.base, m->arena.size);
+    forget_process();
     close(m->memfd);
     kaon__arena_finish(&m->arena);
     pthread_mutex_destroy(&m->lock);

@@ -187,7 +187,7 @@ kaon__process_machine_create(struct kaon_machine **out,
         status = kaon__fail(err, KAON_EBACKEND,
                             "process isolation needs the FSGSBASE "
                             "instructions: Linux 5.9 and an Intel CPU since "
-                            "2012 or AMD since 2015");
+                            "2012 or AMD since 2017");
         goto free_machine;
     }
     status = check_file_limit(config->memory_bytes, err);

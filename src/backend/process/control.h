@@ -44,7 +44,8 @@
 #define KAON_REASON_SIGNAL 3 /* a fault: signal, code, arch, context */
 #define KAON_REASON_PARKED 4
 
-/* Offsets in the control page, for assembly. */
+/* Offsets in the control page, for assembly. What a call needs that goes well
+ * is in the first two lines of the cache. */
 #define CONTROL_TURN 0
 #define CONTROL_GUEST_SLEEPS 4
 #define CONTROL_HOST_SLEEPS 8
@@ -57,15 +58,15 @@
 #define CONTROL_FS 48
 #define CONTROL_GS 56
 #define CONTROL_REASON 64
-#define CONTROL_SIGNAL 68
-#define CONTROL_CODE 72
-#define CONTROL_ARCH 76
-#define CONTROL_CONTEXT 80
+#define CONTROL_PROVE 68
+#define CONTROL_ENTERED 72
+#define CONTROL_FRAME 76
+#define CONTROL_TOKEN 80
+#define CONTROL_SIGNAL 88
+#define CONTROL_CODE 92
+#define CONTROL_ARCH 96
+#define CONTROL_CONTEXT 104
 #define CONTROL_CONTEXT_WORDS 23 /* gregset_t of <sys/ucontext.h> */
-#define CONTROL_PROVE 264
-#define CONTROL_ENTERED 268
-#define CONTROL_TOKEN 272
-#define CONTROL_FRAME 280
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -80,13 +81,12 @@ struct kaon_control {
     uint32_t error; /* -errno, if it could not lock itself in */
     uint64_t ip, sp, argument, fs_base, gs_base;
     uint32_t reason;
-    uint32_t signal, code, arch;
-    uint64_t context[CONTROL_CONTEXT_WORDS];
     uint32_t prove;   /* to leave, make the witness's call first: park.c */
     uint32_t entered; /* the guest was entered, by the gate, in this turn */
+    uint32_t frame;   /* bytes at the signal stack's top to clear as it enters */
     uint64_t token;   /* where it is read to; means nothing */
-    uint32_t frame; /* bytes at the signal stack's top to clear as it enters */
-    uint32_t reserved;
+    uint32_t signal, code, arch, reserved;
+    uint64_t context[CONTROL_CONTEXT_WORDS];
 };
 #define AT(field, offset)                                            \
     _Static_assert(offsetof(struct kaon_control, field) == (offset), \

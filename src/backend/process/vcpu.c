@@ -84,9 +84,13 @@ static void on_system_call(struct kaon_vcpu *vcpu, const struct kaon_control *c,
     vcpu->registers.rip -= 2; /* all of its entries are two bytes */
 }
 
-static void on_signal(struct kaon_vcpu *vcpu, const struct kaon_control *c,
+static void on_signal(struct kaon_vcpu *vcpu, const struct process_space *space,
                       struct kaon_exit *exit)
 {
+    struct kaon_control copy;
+    const struct kaon_control *c = &copy;
+
+    memcpy(&copy, space->control, sizeof copy);
     copy_context(vcpu, c->context);
     switch (c->signal) {
     case SIGSYS: on_system_call(vcpu, c, exit); return;
@@ -115,17 +119,16 @@ static void on_signal(struct kaon_vcpu *vcpu, const struct kaon_control *c,
     exit->address = c->context[REG_CR2];
 }
 
-/* One copy of what the process says, then only the copy. */
+/* Each word of what the process says is read once. */
 static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
                       struct kaon_exit *exit)
 {
-    struct kaon_control c;
+    const volatile struct kaon_control *c = space->control;
 
-    memcpy(&c, space->control, sizeof c);
-    vcpu->pointers = (struct kaon_thread_pointers){ c.fs_base, c.gs_base };
-    switch (c.reason) {
+    vcpu->pointers = (struct kaon_thread_pointers){ c->fs_base, c->gs_base };
+    switch (c->reason) {
     case KAON_REASON_GATE: exit->kind = KAON_EXIT_GATE; return;
-    case KAON_REASON_SIGNAL: on_signal(vcpu, &c, exit); return;
+    case KAON_REASON_SIGNAL: on_signal(vcpu, space, exit); return;
     }
     vcpu->registers = (struct kaon_registers){ 0 };
     stopped(exit, "its process handed over for no reason");

@@ -122,6 +122,7 @@ extern const unsigned char kaon__gate_process[], kaon__gate_process_end[],
     kaon__gate_process_taken[],
     kaon__gate_process_one[],      /* what is written to the witness */
     kaon__gate_process_by_token[], /* a word */
+    kaon__gate_process_knows_use[], /* a word */
     kaon__gate_process_program[];  /* the seccomp filter's place: the length
                                       and pointer, then instructions */
 #endif

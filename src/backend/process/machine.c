@@ -9,6 +9,7 @@
  */
 #include "backend/process/inside.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -35,6 +36,16 @@
 #define AT_MINSIGSTKSZ 51 /* of Linux 5.14 */
 #endif
 
+/* What the gate needs to clear registers without XRSTOR: AVX, and XGETBV that
+ * says which components of the state are in use. */
+static bool cpu_knows_use(void)
+{
+    unsigned eax, ebx, ecx, edx;
+
+    return __builtin_cpu_supports("avx") &&
+           __get_cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx) && eax & 1u << 2;
+}
+
 /* The gate page: the code, and the filter that it installs. */
 static enum kaon_status make_gate(struct process_machine *m,
                                   struct kaon_error *err)
@@ -50,6 +61,7 @@ static enum kaon_status make_gate(struct process_machine *m,
     page = kaon__arena_at(&m->arena, m->gate);
     memcpy(page, kaon__gate_process, size);
     page[kaon__gate_process_by_token - kaon__gate_process] = m->by_token;
+    page[kaon__gate_process_knows_use - kaon__gate_process] = cpu_knows_use();
     if (!kaon__filter_write(page + program, KAON_PAGE_SIZE - program,
                             KAON_PROCESS_GATE + program, m->by_token))
         return kaon__fail(err, KAON_EBACKEND, "the gate does not fit its page");
@@ -87,7 +99,7 @@ static struct {
     pthread_mutex_t lock;
     unsigned machines;
     volatile uint64_t *number; /* if there are any */
-    uint64_t last; /* of all ancestors, too */
+    uint64_t last;             /* of all ancestors, too */
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static volatile uint64_t *map_number(void)

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "gate/gate.h"
 #include "host/resident.h"
@@ -164,8 +165,11 @@ struct kicker {
     atomic_bool done;
 };
 
+/* Now and then: without a pause there may be no CPU left for who makes the
+ * calls. */
 static void *kick(void *user)
 {
+    const struct timespec pause = { .tv_nsec = 20000 };
     struct kicker *kicker = user;
     struct kaon_vcpu *vcpu = kicker->play->domain->slots[0].vcpu;
 
@@ -173,6 +177,7 @@ static void *kick(void *user)
         kaon__backend_scripted.vcpu_kick(vcpu);
         sched_yield();
         kaon__backend_scripted.vcpu_unkick(vcpu);
+        nanosleep(&pause, NULL);
     }
     return NULL;
 }

@@ -38,18 +38,13 @@
 #include "host/error.h"
 #include "host/image.h"
 #include "host/options.h"
-#include "host/pause.h"
+#include "host/patience.h"
 #include "host/thread.h"
 
 /* Some times what it takes to wake a thread, which in a virtual machine is up
  * to 0.1 ms: calls in a row are not to sleep. */
 #define SPIN_DEFAULT UINT64_C(1000000)
 #define SPIN_MAX (60 * KAON_SECOND)
-
-/* Pauses that an answer is waited for unseen: about what the quickest take. If
- * so many answers in a row were there, one less is tried. */
-#define PATIENCE_MAX 8
-#define PATIENCE_TERM 8
 
 /* Its own calls of ours are not deep. Sanitizers want some more. */
 #define RUNNER_STACK ((size_t)256 << 10)
@@ -73,10 +68,9 @@ struct kaon_resident {
     bool fresh;   /* entered anew, on the vCPU that ran it last */
 
     /* Of who has the sandbox. */
-    uint32_t patience; /* pauses before it looks for its turn at all */
-    uint32_t late;     /* how often in a row that was long enough */
-    bool entered;      /* since it was paused */
-    bool my_turn;      /* the guest gets it by the next run() */
+    struct kaon_patience patience;
+    bool entered; /* since it was paused */
+    bool my_turn; /* the guest gets it by the next run() */
 };
 
 /* ---- The job ----------------------------------------------------------- */
@@ -206,37 +200,19 @@ static void sleep_till_out(struct kaon_resident *resident)
     atomic_store(&resident->awaited, false);
 }
 
-/* A look that comes too early costs more than one that comes late. */
-static void learn_patience(struct kaon_resident *resident, bool early)
-{
-    if (early) {
-        resident->late = 0;
-        if (resident->patience < PATIENCE_MAX)
-            resident->patience++;
-    } else if (resident->patience && ++resident->late == PATIENCE_TERM) {
-        resident->late = 0;
-        resident->patience--;
-    }
-}
-
-/*
- * False if the vCPU is out instead. Each look takes the cache line away from
- * the guest that is about to write its answer there: so the first one comes
- * when the answer did the last few times.
- */
+/* False if the vCPU is out instead. */
 static bool await_turn(struct kaon_resident *resident)
 {
     const struct kaon_memory *memory = resident->sandbox->memory;
     bool early = false;
 
-    for (uint32_t i = 0; i < resident->patience; i++)
-        kaon__pause();
+    kaon__patience_wait(&resident->patience);
     for (;; sleep_till_out(resident)) {
         for (uint32_t looks = resident->looks; looks; looks--) {
             if (job_of(resident) == OUT)
                 return false;
             if (kaon__memory_turn_came(memory)) {
-                learn_patience(resident, early);
+                kaon__patience_learn(&resident->patience, early);
                 return true;
             }
             early = true;

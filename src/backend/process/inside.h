@@ -13,6 +13,7 @@
 #include "backend/process/control.h"
 #include "backend/process/process.h"
 #include "host/arena.h"
+#include "host/patience.h"
 
 #define ARENA_PHYSICAL UINT64_C(0x200000)
 #define STACK_PAGES (KAON_PROCESS_STACK_SIZE / KAON_PAGE_SIZE)
@@ -78,6 +79,7 @@ struct process_space {
     uint64_t turns;     /* that its guest was given since the witness was
                            emptied */
     uint32_t spin;      /* how often to look before sleeping */
+    struct kaon_patience patience;
     struct touched_pages touched;
     uint64_t control_physical;
     struct kaon_control *control;

@@ -71,9 +71,12 @@ bool kaon__process_await_turn(struct process_space *space,
                               const atomic_bool *kicked, bool *slept)
 {
     *slept = false;
+    kaon__patience_wait(&space->patience);
     for (uint32_t i = 0; i < space->spin; i++) {
-        if (kaon__process_my_turn(space))
+        if (kaon__process_my_turn(space)) {
+            kaon__patience_learn(&space->patience, i > 0);
             return true;
+        }
         if (i % LOOKS_AROUND == LOOKS_AROUND - 1 && is_hopeless(space, kicked))
             return kaon__process_my_turn(space);
         __builtin_ia32_pause();

@@ -44,7 +44,8 @@
  * The library never exits, and prints nothing but by HostPrint's default. It
  * keeps no mutable globals, with three exceptions, all on demand: deadlines
  * share one thread in the process, stopping a guest in a VM needs one signal
- * handler, and with process isolation one process starts those of all guests.
+ * handler, and with process isolation one process starts those of all guests
+ * (and one page tells a child of fork() that it is none of theirs).
  * Each pool, and each resident sandbox in a VM, has a thread of its own.
  */
 #ifndef KAON_H

@@ -76,7 +76,7 @@ static bool parks(struct process_space *space, uint32_t looks)
     ask_witness(space);
     kaon__process_give_turn(space, KAON_TURN_PARK);
     for (uint32_t i = 0; i < looks && !kaon__process_my_turn(space); i++)
-        __builtin_ia32_pause();
+        kaon__pause();
     for (int i = 0; i < PARK_SLEEPS && !kaon__process_my_turn(space); i++)
         kaon__process_sleep(space, PARK_SLEEP_NS);
     return ask_witness(space) > 0;

@@ -79,7 +79,7 @@ bool kaon__process_await_turn(struct process_space *space,
         }
         if (i % LOOKS_AROUND == LOOKS_AROUND - 1 && is_hopeless(space, kicked))
             return kaon__process_my_turn(space);
-        __builtin_ia32_pause();
+        kaon__pause();
     }
     *slept = true;
     while (!atomic_load(kicked)) {

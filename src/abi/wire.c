@@ -452,20 +452,13 @@ enum kaon_wire_status kaon_wire_check_frames(const struct kaon_wire *wire,
                : KAON_WIRE_OK;
 }
 
-/* Volatile, so that each word is written, or read, once and in this order: what
- * it is comes last, since whoever writes may be stopped at any point. */
 void kaon_wire_write_frame(const struct kaon_wire *wire, uint32_t frames,
                            uint32_t i, const struct kaon_frame *frame)
 {
-    volatile wire_word *to =
-        (volatile wire_word *)(void *)locate_frame(wire, frames, i);
-    uint64_t words[FRAME_WORDS];
-
-    __builtin_memcpy(words, frame, sizeof *frame);
-    for (uint32_t k = FRAME_WORDS; k--;)
-        to[k] = words[k];
+    kaon_wire_send_frame(locate_frame(wire, frames, i), frame);
 }
 
+/* Volatile, so that each word is read once. */
 void kaon_wire_read_frame(const struct kaon_wire *wire, uint32_t frames,
                           uint32_t i, struct kaon_frame *frame)
 {

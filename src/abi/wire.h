@@ -106,21 +106,22 @@ enum kaon_wire_status kaon_wire_check_frames(const struct kaon_wire *wire,
 /*
  * A frame to where the other side reads it. By its words, each just as it was
  * written here: a wider load of several that still are on their way to the
- * cache would wait until they, and all written before them, have arrived.
+ * cache would wait until they, and all written before them, have arrived. What
+ * it is comes last, since whoever writes may be stopped at any point.
  */
 static inline void kaon_wire_send_frame(void *to,
                                         const struct kaon_frame *frame)
 {
     volatile uint32_t *at = to;
 
-    at[0] = frame->kind;
-    at[1] = frame->function;
-    at[2] = frame->count;
-    at[3] = (uint32_t)frame->code;
-    at[4] = frame->slots;
-    at[5] = frame->free_page;
-    at[6] = frame->free_area;
     at[7] = frame->reserved;
+    at[6] = frame->free_area;
+    at[5] = frame->free_page;
+    at[4] = frame->slots;
+    at[3] = (uint32_t)frame->code;
+    at[2] = frame->count;
+    at[1] = frame->function;
+    at[0] = frame->kind;
 }
 
 /* A frame of an array that may: one copy each way. */

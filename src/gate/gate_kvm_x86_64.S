@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gate page for KVM on x86-64: data to the host, code to the guest. */
+#include "abi/x87_x86_64.h"
 #include "gate/gate.h"
 
 #define FRAME_CALL 1 /* KAON_FRAME_* */
 #define FRAME_BATCH 10
-#define X87_CONTROL 0x37f
 
         .section .rodata, "a"
         .balign 64
@@ -91,9 +91,7 @@ sleep:
         jmp     wait
 
 /* An answer goes back to who left. A call finds what ENTRY gives it, but for
- * vector registers, which no function expects anything of. FNINIT takes longer
- * than most calls, and most need none: if no exception is left, EMMS empties the
- * x87 stack, and only the control word is to be looked at. */
+ * vector registers, which no function expects anything of. */
 my_turn:
         prefetcht0 KAON_GATE_MORE(%rdi)
         mov     KAON_GATE_FRAME_KIND(%rdi), %eax
@@ -105,15 +103,8 @@ my_turn:
 2:      mov     KAON_GATE_STACK(%rdi), %rsp
         pushq   $2
         popfq
-        fnstsw  %ax
-        test    %ax, %ax
-        jne     3f
-        emms
-        fnstcw  -8(%rsp)
-        cmpw    $X87_CONTROL, -8(%rsp)
-        je      4f
-3:      fninit
-4:      ldmxcsr initial_state + 24(%rip)
+        reset_x87
+        ldmxcsr initial_state + 24(%rip)
         mov     KAON_GATE_CALL(%rdi), %r11
         xor     %eax, %eax
         xor     %ebx, %ebx
@@ -133,7 +124,7 @@ my_turn:
 /* An XSAVE area: x87 control word 0x37f, MXCSR 0x1f80, all else initial. */
         .org    kaon__gate_kvm + 0x200
 initial_state:
-        .short  X87_CONTROL
+        .short  KAON_X87_CONTROL
         .skip   22
         .long   0x1f80
         .skip   512 - 28

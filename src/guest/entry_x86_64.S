@@ -6,6 +6,7 @@
  * the other registers are zero, and so is the direction flag. The call leaves
  * a frame with rbp and return address that end a backtrace here.
  */
+#include "abi/x87_x86_64.h"
 #include "guest/entry_x86_64.h"
 
     .section .text.kaon_guest_entry, "ax", @progbits
@@ -18,9 +19,7 @@ kaon_guest_entry:
 
 /*
  * kaon__restart(stack_high, function): the same for the next call of a batch.
- * What the call before left in the vector registers is the guest's own. FNINIT
- * takes longer than most calls, and most need none: if no exception is left,
- * EMMS empties the x87 stack, and only the control word is to be looked at.
+ * What the call before left in the vector registers is the guest's own.
  */
     .section .text.kaon__restart, "ax", @progbits
     .globl kaon__restart
@@ -30,15 +29,8 @@ kaon__restart:
     xor %ebp, %ebp
     cld
     ldmxcsr mxcsr_at_reset(%rip)
-    fnstsw %ax
-    test %ax, %ax
-    jne 1f
-    emms
-    fnstcw -8(%rsp)
-    cmpw $0x37f, -8(%rsp)
-    je 2f
-1:  fninit
-2:  call *%rsi
+    reset_x87
+    call *%rsi
     ud2
     .size kaon__restart, . - kaon__restart
 

@@ -184,7 +184,7 @@ struct kaon_backend {
                           struct kaon_space space);
 
     /*
-     * The next three are about guests that an exit does not stop for certain:
+     * The next four are about guests that an exit does not stop for certain:
      * all are NULL where exit_stops_guest. The caller has the space: nobody
      * enters it meanwhile.
      *
@@ -200,6 +200,11 @@ struct kaon_backend {
      * one that goes on running for a millisecond is ended. False: the host
      * failed to, so its memory must not be relied on. */
     bool (*space_park)(struct kaon_machine *machine, struct kaon_space space);
+
+    /* Is that certain already, so that to park takes a microsecond, and nobody
+     * is waited for or ended? */
+    bool (*space_is_still)(struct kaon_machine *machine,
+                           struct kaon_space space);
 
     /* Which of these pages of the arena, which the space shows, were ever
      * touched: the first ones in a row, false if there are none. All others

@@ -269,6 +269,10 @@ bool kaon__memory_turn_sleep(struct kaon_memory *memory);
 /* Bytes that are the sandbox's own. */
 uint64_t kaon__memory_bytes(const struct kaon_memory *memory);
 
+/* Those of them that were ever touched: what a restore may have to put back.
+ * No guest runs in it. */
+uint64_t kaon__memory_touched_bytes(const struct kaon_memory *memory);
+
 /* Copies from guest memory, as far as it is there: false if not all is. */
 bool kaon__memory_read(const struct kaon_memory *memory, uint64_t address,
                        void *to, size_t size);

@@ -101,6 +101,22 @@ static struct touched touched_of(const struct kaon_extent *extent)
                              .left = extent->pages };
 }
 
+uint64_t kaon__memory_touched_bytes(const struct kaon_memory *memory)
+{
+    uint64_t bytes = kaon__memory_bytes(memory);
+
+    if (!backend_of(memory)->space_touched)
+        return bytes;
+    for (uint32_t i = 0; i < memory->extent_count; i++) {
+        struct touched touched = touched_of(&memory->extents[i]);
+
+        bytes -= touched.left * KAON_PAGE_SIZE;
+        while (next_touched(memory, &touched))
+            bytes += touched.count * KAON_PAGE_SIZE;
+    }
+    return bytes;
+}
+
 /* Clears pages whose content is zero. */
 static void clear_touched(const struct kaon_memory *memory,
                           const struct kaon_extent *extent)

@@ -39,14 +39,21 @@ static bool was_halted(const struct kaon_sandbox *sandbox)
            kaon_sandbox_state(sandbox) == KAON_SANDBOX_POISONED;
 }
 
+static bool is_still(const struct kaon_sandbox *sandbox)
+{
+    return backend_of(sandbox)->exit_stops_guest ||
+           backend_of(sandbox)->space_is_still(sandbox->domain->machine,
+                                               sandbox->memory->space);
+}
+
 bool kaon__pool_is_quick(const struct kaon_pool *pool, uint32_t slot)
 {
     const struct kaon_sandbox *sandbox = pool->slots[slot].sandbox;
 
-    return backend_of(sandbox)->exit_stops_guest && slot >= pool->resident &&
-           !kaon_sandbox_is_resident(sandbox) &&
+    return slot >= pool->resident && !kaon_sandbox_is_resident(sandbox) &&
            sandbox->memory->view->snapshot == pool->snapshot &&
-           kaon__memory_bytes(sandbox->memory) <= QUICK_BYTES;
+           is_still(sandbox) &&
+           kaon__memory_touched_bytes(sandbox->memory) <= QUICK_BYTES;
 }
 
 /* A user may have changed that. Where it takes a CPU more than there is, no

@@ -114,6 +114,33 @@ static void each_user_finds_the_guest_as_it_was_initialised(void **state)
     }
 }
 
+/* Acquires, calls and releases: is it clean by then? */
+static bool is_cleaned_at_once(struct kaon_pool *pool)
+{
+    uint64_t cleaned = stats_of(pool).cleaned;
+    struct kaon_sandbox *sandbox = e2e_acquire(pool);
+
+    ASSERT_RETURNS(1, sandbox, "count", KAON_NO_ARGS);
+    release(pool, sandbox);
+    return stats_of(pool).cleaned > cleaned && stats_of(pool).ready == 1;
+}
+
+/* By who releases it, not by another thread. A process has to be asked first
+ * if it can tell that it stands still. */
+static void what_is_small_is_cleaned_at_once(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct kaon_pool *pool = POOL(shared, .max = 1);
+
+        while (!is_cleaned_at_once(pool))
+            AWAIT(pool, s.ready == 1);
+        for (unsigned i = 0; i < 100; i++)
+            assert_true(is_cleaned_at_once(pool));
+        kaon_pool_destroy(pool);
+    }
+}
+
 static void a_poisoned_one_is_healed_or_replaced(void **state)
 {
     (void)state;
@@ -695,6 +722,7 @@ static void threads_take_turns(void **state)
 }
 
 TESTS_NEED_KVM(TEST_ROW(25, each_user_finds_the_guest_as_it_was_initialised),
+               TEST(what_is_small_is_cleaned_at_once),
                TEST_ROW(25, a_poisoned_one_is_healed_or_replaced),
                TEST(a_stop_does_not_hit_the_next_user),
                TEST(one_that_grew_is_replaced),

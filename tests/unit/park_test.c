@@ -177,6 +177,11 @@ static void park(struct stage *stage)
     assert_true(backend->space_park(stage->machine, stage->space));
 }
 
+static bool is_still(const struct stage *stage)
+{
+    return backend->space_is_still(stage->machine, stage->space);
+}
+
 /* Parks a guest in its process for certain: on a loaded machine it may have
  * been ended, as it had no CPU to answer on. */
 static void park_alive_with(struct stage *stage, const unsigned char *guest,
@@ -258,7 +263,9 @@ static void assert_ended(const unsigned char *guest)
     stage_open(&stage);
     for (int i = 0; i < 5; i++) {
         assert_leaves(&stage, guest);
+        assert_false(is_still(&stage));
         park(&stage);
+        assert_false(is_still(&stage));
         assert_int_equal(process_of(&stage), -1);
         assert_stands_still(&stage);
         assert_leaves(&stage, park_waits); /* in another process */
@@ -352,6 +359,8 @@ static void a_guest_that_left_through_the_gate_is_believed(void **state)
     assert_int_equal(space->proved, by_token());
     for (int i = 0; i < 1000; i++) {
         assert_leaves(&stage, park_waits);
+        if (i % 2)
+            assert_true(is_still(&stage));
         park(&stage);
         assert_true(space->proved);
         if (!by_token())
@@ -667,6 +676,7 @@ static void a_halted_guest_is_parked(void **state)
     stage_open(&stage);
     assert_leaves(&stage, by_token() ? park_waits : park_runs_on);
     backend->space_halt(stage.machine, stage.space);
+    assert_false(is_still(&stage));
     park(&stage);
     assert_stands_still(&stage);
     assert_leaves(&stage, park_waits);

@@ -29,6 +29,7 @@ const struct kaon_backend kaon__backend_process = {
     .space_destroy = kaon__process_space_destroy,
     .space_halt = kaon__process_space_halt,
     .space_park = kaon__process_space_park,
+    .space_is_still = kaon__process_space_is_still,
     .space_touched = kaon__process_space_touched,
     .space_spin = kaon__process_space_spin,
     .vcpu_create = kaon__process_vcpu_create,

@@ -76,8 +76,8 @@ struct process_space {
     bool parked;        /* since it ran last, when it was asked to: park.c */
     bool proved;        /* the same, as it left through the gate */
     bool proves;        /* leaving makes the witness's call */
-    uint64_t turns;     /* that its guest was given since the witness was
-                           emptied */
+    uint64_t turns;     /* that its guest was given, and */
+    uint64_t calls;     /* that the witness had, since it was forgotten */
     uint32_t spin;      /* how often to look before sleeping */
     struct kaon_patience patience;
     struct touched_pages touched;
@@ -227,6 +227,8 @@ static inline bool kaon__process_my_turn(const struct process_space *space)
 
 bool kaon__process_space_park(struct kaon_machine *machine,
                               struct kaon_space handle);
+bool kaon__process_space_is_still(struct kaon_machine *machine,
+                                  struct kaon_space handle);
 void kaon__process_space_halt(struct kaon_machine *machine,
                               struct kaon_space handle);
 

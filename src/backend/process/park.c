@@ -56,11 +56,10 @@
 #define PARK_TURNS 4
 
 /* Empties the witness: how often was the call made since the last time? */
-static uint64_t ask_witness(struct process_space *space)
+static uint64_t ask_witness(const struct process_space *space)
 {
     uint64_t calls;
 
-    space->turns = 0;
     return read(space->witness, &calls, sizeof calls) == sizeof calls ? calls
                                                                       : 0;
 }
@@ -68,12 +67,13 @@ static uint64_t ask_witness(struct process_space *space)
 void kaon__process_forget_witness(struct process_space *space)
 {
     ask_witness(space);
+    space->turns = space->calls = 0;
 }
 
 /* The call comes before the turn: who gave the turn without it did not park. */
 static bool parks(struct process_space *space, uint32_t looks)
 {
-    ask_witness(space);
+    kaon__process_forget_witness(space);
     kaon__process_give_turn(space, KAON_TURN_PARK);
     for (uint32_t i = 0; i < looks && !kaon__process_my_turn(space); i++)
         kaon__pause();
@@ -82,27 +82,49 @@ static bool parks(struct process_space *space, uint32_t looks)
     return ask_witness(space) > 0;
 }
 
-/* Did each turn since the witness was emptied end with the call? */
+/* Did each turn since the witness was forgotten end with the call? */
 static bool has_proved(struct process_space *space)
 {
-    uint64_t turns = space->turns;
+    if (!space->proves || space->parked)
+        return false;
+    space->calls += ask_witness(space);
+    return space->calls == space->turns;
+}
 
-    return space->proves && !space->parked && ask_witness(space) == turns;
+static bool is_still(const struct process_machine *m,
+                     struct process_space *space)
+{
+    if (atomic_load(&space->killed))
+        return false;
+    if (m->by_token)
+        space->proved = space->stands;
+    else
+        space->proved = space->proved || has_proved(space);
+    return space->proved;
 }
 
 static bool stands_still(const struct process_machine *m,
                          struct process_space *space)
 {
-    if (atomic_load(&space->killed))
-        return false;
-    if (m->by_token)
-        return space->proved = space->stands;
-    space->proved = space->proved || has_proved(space);
-    if (space->proved)
+    if (is_still(m, space))
         return true;
+    if (m->by_token || atomic_load(&space->killed))
+        return false;
     space->parked =
         space->parked ? !kaon__process_is_gone(space) : parks(space, m->spin);
     return space->parked;
+}
+
+bool kaon__process_space_is_still(struct kaon_machine *machine,
+                                  struct kaon_space handle)
+{
+    struct process_machine *m = process_machine(machine);
+    struct process_space *space = space_of(handle);
+
+    if (!kaon__process_is_mine(m) || !is_still(m, space))
+        return false;
+    kaon__process_touched_know(m, space);
+    return true;
 }
 
 bool kaon__process_space_park(struct kaon_machine *machine,

@@ -72,7 +72,7 @@
  * the mailbox page or wholly in the area, never across their border.
  */
 #define KAON_MAILBOX_SIZE 4096u
-#define KAON_MAILBOX_FREE 176u         /* where payload may begin in it */
+#define KAON_MAILBOX_FREE 160u         /* where payload may begin in it */
 #define KAON_MAILBOX_MAGIC 0x4e4f414bu /* "KAON" */
 
 /* What a frame is. Who sends it, and what its fields hold. */
@@ -115,9 +115,8 @@ struct kaon_frame {
                            BATCH: of the frames, a multiple of 16 */
     uint32_t free_page; /* the answer may use the mailbox page from here ... */
     uint32_t free_area; /* ... and the area from here; multiples of 16 */
-    uint32_t reserved;  /* zero */
 };
-KAON_STATIC_ASSERT(sizeof(struct kaon_frame) == 32, "wire layout is fixed");
+KAON_STATIC_ASSERT(sizeof(struct kaon_frame) == 28, "wire layout is fixed");
 
 /*
  * One value on the wire. Numbers lie in `bits`, zero-extended; a bool is 0 or
@@ -176,22 +175,22 @@ struct kaon_mailbox {
     uint64_t stack_high; /* first byte above it; the stack pointer at entry */
     uint64_t generation; /* another after each restore of the guest's state */
     uint64_t seed[4]; /* random, and new with each generation: for generators */
-    uint64_t reserved1[2]; /* zero */
-    uint8_t gate[24];      /* the gate's own: guests leave it alone */
-
-    /* What a small call needs, its first slot included, is one cache line: each
-     * that moves between two CPUs takes as long as a hundred instructions. */
-    struct kaon_frame frame;
     struct kaon_posted posted;
-    uint32_t turn;      /* the gate's, too */
-    uint32_t reserved2; /* zero */
+    uint64_t reserved1; /* zero */
+    uint8_t gate[24];   /* the gate's own: guests leave it alone */
+
+    /* What a small call needs, two slots included, is one cache line: each that
+     * moves between two CPUs takes as long as a hundred instructions. No call
+     * writes to the lines before, but for one that posts. */
+    struct kaon_frame frame;
+    uint32_t turn; /* the gate's, too */
     uint8_t payload[KAON_MAILBOX_SIZE - KAON_MAILBOX_FREE];
 };
+KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, posted) == 88,
+                   "wire layout is fixed");
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, frame) == 128,
                    "wire layout is fixed");
-KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, posted) == 160,
-                   "wire layout is fixed");
-KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, turn) == 168,
+KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, turn) == 156,
                    "wire layout is fixed");
 KAON_STATIC_ASSERT(offsetof(struct kaon_mailbox, payload) == KAON_MAILBOX_FREE,
                    "wire layout is fixed");

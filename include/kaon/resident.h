@@ -8,8 +8,8 @@
  *
  * A call of an ordinary sandbox enters the VM and leaves it again, which is
  * most of what it costs. A resident sandbox has a thread of its own that stays
- * inside: between calls its guest looks at a word in shared memory, and a call
- * or host call then crosses in two cache lines, without a system call. Who
+ * inside: between calls its guest looks at a word in shared memory, and a small
+ * call then crosses in one cache line, without a system call. Who
  * waits in vain for a while leaves or sleeps, and is woken: that call costs
  * what others cost, and some more.
  *

@@ -419,7 +419,9 @@ enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
 
 /* ---- Arrays of frames -------------------------------------------------- */
 
-#define FRAME_WORDS (sizeof(struct kaon_frame) / sizeof(wire_word))
+typedef uint32_t __attribute__((may_alias)) frame_word;
+
+#define FRAME_WORDS (sizeof(struct kaon_frame) / sizeof(frame_word))
 
 static unsigned char *locate_frame(const struct kaon_wire *wire,
                                    uint32_t frames, uint32_t i)
@@ -462,9 +464,10 @@ void kaon_wire_write_frame(const struct kaon_wire *wire, uint32_t frames,
 void kaon_wire_read_frame(const struct kaon_wire *wire, uint32_t frames,
                           uint32_t i, struct kaon_frame *frame)
 {
-    const volatile wire_word *from =
-        (const volatile wire_word *)(const void *)locate_frame(wire, frames, i);
-    uint64_t words[FRAME_WORDS];
+    const volatile frame_word *from =
+        (const volatile frame_word *)(const void *)locate_frame(wire, frames,
+                                                                i);
+    uint32_t words[FRAME_WORDS];
 
     for (uint32_t k = 0; k < FRAME_WORDS; k++)
         words[k] = from[k];

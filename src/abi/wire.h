@@ -114,7 +114,6 @@ static inline void kaon_wire_send_frame(void *to,
 {
     volatile uint32_t *at = to;
 
-    at[7] = frame->reserved;
     at[6] = frame->free_area;
     at[5] = frame->free_page;
     at[4] = frame->slots;

@@ -35,7 +35,7 @@
 #define KAON_GATE_CALL 104
 #define KAON_GATE_STACK 112
 #define KAON_GATE_LOOKS 120
-#define KAON_GATE_TURN 168
+#define KAON_GATE_TURN 156
 
 /*
  * Whose turn it is: who may use the exchange. The other side looks at the word
@@ -52,7 +52,7 @@
 #define KAON_TURN_OF_GUEST_ALONE 3
 
 /* What else it reads there, which is the contract's; and the cache line after
- * that of frame and turn, where the second value is, as a rule. */
+ * that of frame and turn, where the third value is, as a rule. */
 #define KAON_GATE_FRAME_KIND 128
 #define KAON_GATE_MORE 192
 

@@ -53,6 +53,7 @@ static bool queue(uint32_t function, const struct kaon_value *args,
         posted->frames = x->posts.start;
     }
     low = x->posts.start + (queued + 1) * (uint32_t)sizeof frame;
+    low = (low + 15) & ~15u;
     if (kaon_wire_put_below(&x->wire, low, x->posts.high, args, count, &frame))
         return false;
     if (frame.slots)

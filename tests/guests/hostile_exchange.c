@@ -38,7 +38,7 @@ static uint64_t leave_with(struct kaon_span what, uint32_t at, bool place)
     struct kaon_mailbox *mailbox = mailbox_of(what.data);
     struct kaon_slot *slot;
     uint64_t copy[256];
-    size_t rest = what.size - sizeof(struct kaon_frame);
+    size_t rest = what.size - 32; /* what follows is aligned */
     uint64_t answer;
 
     __builtin_memcpy(copy, what.data, what.size < 2048 ? what.size : 2048);
@@ -181,7 +181,6 @@ static struct kaon_frame odd_frame_of(uint32_t kind, uint32_t result)
     case 4: frame.slots = (uint32_t)odd_number(); break;
     case 5: frame.free_page = (uint32_t)odd_number(); break;
     case 6: frame.free_area = (uint32_t)odd_number(); break;
-    case 7: frame.reserved = (uint32_t)odd_number(); break;
     }
     return frame;
 }

@@ -70,7 +70,7 @@ static void the_gate_is_at_its_address(void **state)
 static void a_frame_is_laid_out_so(void **state)
 {
     (void)state;
-    assert_int_equal(sizeof(struct kaon_frame), 32);
+    assert_int_equal(sizeof(struct kaon_frame), 28);
     AT(struct kaon_frame, kind, 0, 4);
     AT(struct kaon_frame, function, 4, 4);
     AT(struct kaon_frame, count, 8, 4);
@@ -78,7 +78,6 @@ static void a_frame_is_laid_out_so(void **state)
     AT(struct kaon_frame, slots, 16, 4);
     AT(struct kaon_frame, free_page, 20, 4);
     AT(struct kaon_frame, free_area, 24, 4);
-    AT(struct kaon_frame, reserved, 28, 4);
 }
 
 static void a_slot_is_laid_out_so(void **state)
@@ -94,7 +93,7 @@ static void the_mailbox_is_laid_out_so(void **state)
 {
     (void)state;
     assert_int_equal(KAON_MAILBOX_SIZE, 4096);
-    assert_int_equal(KAON_MAILBOX_FREE, 176);
+    assert_int_equal(KAON_MAILBOX_FREE, 160);
     assert_int_equal(KAON_POSTED_MAX, 256);
     assert_int_equal(KAON_MAILBOX_MAGIC, 0x4e4f414b);
     assert_int_equal(sizeof(struct kaon_mailbox), 4096);
@@ -108,15 +107,28 @@ static void the_mailbox_is_laid_out_so(void **state)
     AT(struct kaon_mailbox, stack_high, 40, 8);
     AT(struct kaon_mailbox, generation, 48, 8);
     AT(struct kaon_mailbox, seed, 56, 32);
-    AT(struct kaon_mailbox, reserved1, 88, 16);
+    AT(struct kaon_mailbox, posted, 88, 8);
+    AT(struct kaon_mailbox, posted.frames, 88, 4);
+    AT(struct kaon_mailbox, posted.count, 92, 4);
+    AT(struct kaon_mailbox, reserved1, 96, 8);
     AT(struct kaon_mailbox, gate, 104, 24);
-    AT(struct kaon_mailbox, frame, 128, 32);
-    AT(struct kaon_mailbox, posted, 160, 8);
-    AT(struct kaon_mailbox, posted.frames, 160, 4);
-    AT(struct kaon_mailbox, posted.count, 164, 4);
-    AT(struct kaon_mailbox, turn, 168, 4);
-    AT(struct kaon_mailbox, reserved2, 172, 4);
-    AT(struct kaon_mailbox, payload, 176, 3920);
+    AT(struct kaon_mailbox, frame, 128, 28);
+    AT(struct kaon_mailbox, turn, 156, 4);
+    AT(struct kaon_mailbox, payload, 160, 3936);
+}
+
+#define LINE_OF(offset) ((offset) / 64)
+
+static void a_small_call_crosses_in_one_cache_line(void **state)
+{
+    size_t line = LINE_OF(offsetof(struct kaon_mailbox, frame));
+    size_t second = KAON_MAILBOX_FREE + sizeof(struct kaon_slot);
+
+    (void)state;
+    assert_int_equal(LINE_OF(offsetof(struct kaon_mailbox, turn)), line);
+    assert_int_equal(LINE_OF(second + sizeof(struct kaon_slot) - 1), line);
+    assert_true(LINE_OF(offsetof(struct kaon_mailbox, posted)) < line);
+    assert_true(LINE_OF(offsetof(struct kaon_mailbox, gate)) < line);
 }
 
 static void the_tables_of_a_guest_are_laid_out_so(void **state)
@@ -179,6 +191,7 @@ TESTS(
     TEST(a_frame_is_laid_out_so),
     TEST(a_slot_is_laid_out_so),
     TEST(the_mailbox_is_laid_out_so),
+    TEST(a_small_call_crosses_in_one_cache_line),
     TEST(the_tables_of_a_guest_are_laid_out_so),
     TEST(constructors_keep_every_bit),
 )

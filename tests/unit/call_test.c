@@ -60,7 +60,7 @@ static enum kaon_status looks_around(struct kaon_scripted_guest *guest,
     assert_int_equal(frame->kind, KAON_FRAME_CALL);
     assert_int_equal(frame->function, PLAY_ADD);
     assert_int_equal(frame->count, 2);
-    assert_int_equal(frame->code | frame->reserved, 0);
+    assert_int_equal(frame->code, 0);
     assert_int_equal(frame->slots, KAON_MAILBOX_FREE);
     assert_int_equal(frame->free_page, KAON_MAILBOX_FREE + 32);
     assert_int_equal(frame->free_area, KAON_MAILBOX_SIZE);

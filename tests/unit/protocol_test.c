@@ -305,14 +305,14 @@ static enum kaon_status scribbles(struct kaon_scripted_guest *guest,
 {
     (void)user;
     memset(play_mailbox(guest), 0xff, offsetof(struct kaon_mailbox, frame));
+    play_mailbox(guest)->posted.count = 0;
     memset(&play_mailbox(guest)->turn, 0xff,
            96 + KAON_MAILBOX_FREE - offsetof(struct kaon_mailbox, turn));
     *play_frame(guest) = (struct kaon_frame){ .kind = KAON_FRAME_RESULT,
                                               .function = 77,
                                               .code = 5,
                                               .free_page = 9,
-                                              .free_area = UINT32_MAX,
-                                              .reserved = 1 };
+                                              .free_area = UINT32_MAX };
     kaon__scripted_leave(exit);
     return KAON_OK;
 }

@@ -14,8 +14,8 @@
  *     held      by the thread that makes, cleans or ends its sandbox
  *
  * Whoever takes a slot from a stack or pocket has it alone. What is clean is
- * decided by one function: only what went through kaon__pool_make() or
- * kaon__pool_clean() since its last use is given to `ready`.
+ * decided in one place: only what pool_slot.c made or cleaned since its last
+ * use is given to `ready`.
  *
  * Threads that push hold nothing else of the pool afterwards: it may be freed
  * at once. Who is about to wait, or to end the pool, shuts stacks and pockets
@@ -36,6 +36,7 @@
 
 struct kaon_pool_slot {
     _Alignas(64) struct kaon_sandbox *sandbox;
+    uint64_t first_bytes; /* that it had touched when it was made */
     atomic_bool in_use;
     _Atomic(uint64_t) acquired, cleaned; /* written by who has the slot */
 };
@@ -116,8 +117,8 @@ enum kaon_status kaon__pool_make(struct kaon_pool *pool, uint32_t slot,
 /* Ends a held slot's sandbox, if it has one. The pool may be gone then. */
 void kaon__pool_end(struct kaon_pool *pool, uint32_t slot);
 
-/* Is a used one cleaned at once, and in some microseconds? */
-bool kaon__pool_is_quick(const struct kaon_pool *pool, uint32_t slot);
+/* Cleans a held slot if that takes some microseconds: else false. */
+bool kaon__pool_clean_quickly(const struct kaon_pool *pool, uint32_t slot);
 
 /* Cleans a held slot, with another sandbox if need be. Empty on failure, but
  * still held. */

@@ -16,8 +16,8 @@
 /* What a restore copies in some microseconds. */
 #define QUICK_BYTES (UINT64_C(64) * KAON_PAGE_SIZE)
 
-/* A sandbox that owns more is not worth the copying, each time, of what one of
- * its guests once touched. */
+/* A sandbox that grew by more is not worth the copying, each time, of what one
+ * of its guests once touched. */
 #define KEEP_BYTES (UINT64_C(1024) * KAON_PAGE_SIZE)
 
 static const struct kaon_backend *backend_of(const struct kaon_sandbox *sandbox)
@@ -25,11 +25,11 @@ static const struct kaon_backend *backend_of(const struct kaon_sandbox *sandbox)
     return sandbox->domain->machine->backend;
 }
 
-/* Where spaces do not grow, all sandboxes have as much, touched or not. */
-static bool is_overgrown(const struct kaon_sandbox *sandbox)
+/* That its guest may still touch more is no matter: the next time is soon. */
+static bool is_overgrown(const struct kaon_pool_slot *slot)
 {
-    return backend_of(sandbox)->spaces_grow &&
-           kaon__memory_bytes(sandbox->memory) > KEEP_BYTES;
+    return kaon__memory_touched_bytes(slot->sandbox->memory) >
+           slot->first_bytes + KEEP_BYTES;
 }
 
 /* A guest that was told to end is slow to enter again. */
@@ -46,7 +46,8 @@ static bool is_still(const struct kaon_sandbox *sandbox)
                                                sandbox->memory->space);
 }
 
-bool kaon__pool_is_quick(const struct kaon_pool *pool, uint32_t slot)
+/* Is it cleaned in some microseconds? */
+static bool is_quick(const struct kaon_pool *pool, uint32_t slot)
 {
     const struct kaon_sandbox *sandbox = pool->slots[slot].sandbox;
 
@@ -101,18 +102,27 @@ enum kaon_status kaon__pool_make(struct kaon_pool *pool, uint32_t slot,
     sandbox->pool = pool;
     sandbox->number = slot;
     pool->slots[slot].sandbox = sandbox;
+    pool->slots[slot].first_bytes = kaon__memory_touched_bytes(sandbox->memory);
     atomic_fetch_add(&pool->created, 1);
     return KAON_OK;
+}
+
+static bool is_worth_keeping(const struct kaon_pool_slot *slot)
+{
+    return !is_overgrown(slot) && !was_halted(slot->sandbox);
 }
 
 /* A guest that is to wait inside is sent in by the restore. */
 static bool restore(const struct kaon_pool *pool, uint32_t slot)
 {
-    struct kaon_sandbox *sandbox = pool->slots[slot].sandbox;
+    struct kaon_pool_slot *it = &pool->slots[slot];
+    uint64_t cleaned = atomic_load_explicit(&it->cleaned, memory_order_relaxed);
 
-    return !is_overgrown(sandbox) && !was_halted(sandbox) &&
-           !kaon__sandbox_clean(sandbox, pool->snapshot, NULL) &&
-           !set_resident(pool, sandbox, slot, NULL);
+    if (kaon__sandbox_clean(it->sandbox, pool->snapshot, NULL) ||
+        set_resident(pool, it->sandbox, slot, NULL))
+        return false;
+    atomic_store_explicit(&it->cleaned, cleaned + 1, memory_order_relaxed);
+    return true;
 }
 
 static void end_sandbox(struct kaon_pool_slot *slot)
@@ -137,16 +147,18 @@ void kaon__pool_end(struct kaon_pool *pool, uint32_t slot)
         kaon__pool_free(pool);
 }
 
+bool kaon__pool_clean_quickly(const struct kaon_pool *pool, uint32_t slot)
+{
+    return is_quick(pool, slot) && restore(pool, slot);
+}
+
 enum kaon_status kaon__pool_clean(struct kaon_pool *pool, uint32_t slot,
                                   struct kaon_error *err)
 {
     struct kaon_pool_slot *it = &pool->slots[slot];
-    uint64_t cleaned = atomic_load_explicit(&it->cleaned, memory_order_relaxed);
 
-    if (restore(pool, slot)) {
-        atomic_store_explicit(&it->cleaned, cleaned + 1, memory_order_relaxed);
+    if (is_worth_keeping(it) && restore(pool, slot))
         return KAON_OK;
-    }
     end_sandbox(it);
     atomic_fetch_add(&pool->replaced, 1);
     return kaon__pool_make(pool, slot, err);

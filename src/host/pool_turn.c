@@ -141,11 +141,7 @@ static bool is_mine(struct kaon_sandbox *sandbox, struct kaon_error *err)
 /* The quick ones here and now: to wake the worker would take longer. */
 static void give_back(struct kaon_pool *pool, uint32_t slot)
 {
-    if (kaon__pool_is_quick(pool, slot)) {
-        if (kaon__pool_clean(pool, slot, NULL)) {
-            kaon__pool_end(pool, slot);
-            return;
-        }
+    if (kaon__pool_clean_quickly(pool, slot)) {
         if (!put(my_pocket(pool), slot))
             kaon__pool_give(pool, slot);
     } else if (!kaon__stack_push(&pool->used, slot)) {

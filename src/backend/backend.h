@@ -232,9 +232,11 @@ struct kaon_backend {
 
     /*
      * Enters a space afresh: registers are those of entry and of pointers and
-     * else clear, FPU and vector state as after reset. `fresh` says that no
-     * vCPU but this ran the space since its last run here. Returns at the
-     * next exit. A failure says that the host failed, not the guest.
+     * else clear, FPU and vector state as after reset; but vector registers
+     * of a guest that left through the gate, and was left alone since, may be
+     * its own still. `fresh` says that no vCPU but this ran the space since
+     * its last run here. Returns at the next exit. A failure says that the
+     * host failed, not the guest.
      */
     enum kaon_status (*vcpu_enter)(struct kaon_vcpu *vcpu,
                                    struct kaon_space space, bool fresh,

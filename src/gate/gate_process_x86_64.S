@@ -10,6 +10,7 @@
  */
 #include <asm/unistd.h>
 
+#include "abi/x87_x86_64.h"
 #include "backend/process/control.h"
 #include "gate/gate.h"
 
@@ -40,14 +41,23 @@
 
 kaon__gate_process:
 
-/* Leave: the guest's way out. Keeps what a function call keeps. */
+/*
+ * Leave: the guest's way out. Keeps what a function call keeps. Writes only
+ * what is not there: a cache line that nobody writes need not cross.
+ */
         .org    kaon__gate_process + KAON_GATE_LEAVE_OFFSET
         rdfsbase %rcx
+        rdgsbase %rdx
+        cmp     %rcx, AT(CONTROL_FS)
+        je      1f
         mov     %rcx, AT(CONTROL_FS)
-        rdgsbase %rcx
-        mov     %rcx, AT(CONTROL_GS)
+1:      cmp     %rdx, AT(CONTROL_GS)
+        je      1f
+        mov     %rdx, AT(CONTROL_GS)
+1:      cmpl    $KAON_REASON_GATE, AT(CONTROL_REASON)
+        je      1f
         movl    $KAON_REASON_GATE, AT(CONTROL_REASON)
-        cmpl    $0, AT(CONTROL_PROVE)
+1:      cmpl    $0, AT(CONTROL_PROVE)
         je      hand_over
         mov     $KAON_PROCESS_WITNESS, %edi
         lea     one(%rip), %rsi
@@ -80,10 +90,8 @@ hand_over:
 kaon__gate_process_wake:
 1:      mov     AT(CONTROL_SPIN), %ecx
 2:      mov     AT(CONTROL_TURN), %eax
-        cmp     $KAON_TURN_GUEST, %eax
-        je      my_turn
-        cmp     $KAON_TURN_PARK, %eax
-        je      park
+        test    %eax, %eax              /* KAON_TURN_HOST */
+        jne     my_turn
         pause
         dec     %ecx
         jg      2b
@@ -104,8 +112,12 @@ kaon__gate_process_wait:
         jmp     1b
 
 my_turn:
-        cmpl    $KAON_MODE_RESUME, AT(CONTROL_MODE)
-        jne     enter
+        cmp     $KAON_TURN_CALL, %eax
+        je      call_again
+        cmp     $KAON_TURN_ENTER, %eax
+        je      enter
+        cmp     $KAON_TURN_PARK, %eax
+        je      park
         ret
 
 /*
@@ -134,9 +146,10 @@ wait:   mov     $KAON_PROCESS_TOKENS, %edi
 kaon__gate_process_taken:
         cmp     $-EINTR, %rax
         je      wait
+        mov     AT(CONTROL_TURN), %eax
         test    %r8d, %r8d
         je      my_turn
-        cmpl    $KAON_MODE_RESUME, AT(CONTROL_MODE)
+        cmp     $KAON_TURN_RESUME, %eax
         jne     kaon__gate_process_parked
         ret
 
@@ -193,6 +206,20 @@ enter:
 3:      mov     $-1, %eax
         mov     $-1, %edx
         xrstor  initial_state(%rip)
+        jmp     4f
+
+/*
+ * The same for one that left before, and ran nothing else since: it has what is
+ * set above, as far as it did not change that itself. A call finds what it
+ * would after entering, but for vector registers, which no function expects
+ * anything of.
+ */
+call_again:
+        mov     AT(CONTROL_SP), %rsp
+        pushq   $2
+        popfq
+        reset_x87
+        ldmxcsr initial_state + XSAVE_MXCSR(%rip)
 4:      mov     AT(CONTROL_ARGUMENT), %rdi
         mov     AT(CONTROL_IP), %r11
         xor     %eax, %eax
@@ -322,7 +349,7 @@ kaon__gate_process_start:
 /* An XSAVE area: x87 control word 0x37f, MXCSR 0x1f80, all else initial. */
         .balign 64
 initial_state:
-        .short  0x37f
+        .short  KAON_X87_CONTROL
         .skip   22
         .long   0x1f80
         .skip   512 - 28

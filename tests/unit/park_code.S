@@ -45,7 +45,7 @@ park_flickers:
         movl    $KAON_REASON_GATE, CONTROL(CONTROL_REASON)
 1:      movl    $KAON_TURN_HOST, CONTROL(CONTROL_TURN)
         incq    GUEST_DATA
-        movl    $KAON_TURN_GUEST, CONTROL(CONTROL_TURN)
+        movl    $KAON_TURN_RESUME, CONTROL(CONTROL_TURN)
         movl    $0, CONTROL(CONTROL_SPIN)
         jmp     1b
 

@@ -29,14 +29,20 @@
 #define KAON_PROCESS_ZYGOTE 0x7ffe00000000
 #define KAON_PROCESS_ZYGOTE_SIZE 0x100000
 
-/* Whose turn it is, in `turn`. */
+/*
+ * Whose turn it is, in `turn`: the host's, or the process's, and what for.
+ *
+ *     ENTER   the guest is to be entered, afresh
+ *     PARK    the gate's, not the guest's: park.c
+ *     RESUME  it left through the gate, and goes on
+ *     CALL    it left through the gate, and is to be entered again: it keeps
+ *             what no function expects anything of, and what it has already
+ */
 #define KAON_TURN_HOST 0
-#define KAON_TURN_GUEST 1
-#define KAON_TURN_PARK 2 /* the gate's, not the guest's */
-
-/* What the host wants, in `mode`. */
-#define KAON_MODE_ENTER 1
-#define KAON_MODE_RESUME 2 /* after KAON_REASON_GATE only */
+#define KAON_TURN_ENTER 1
+#define KAON_TURN_PARK 2
+#define KAON_TURN_RESUME 3
+#define KAON_TURN_CALL 4
 
 /* Why it is the host's turn, in `reason`. */
 #define KAON_REASON_READY 1  /* locked in, ran no guest yet */
@@ -49,9 +55,8 @@
 #define CONTROL_TURN 0
 #define CONTROL_GUEST_SLEEPS 4
 #define CONTROL_HOST_SLEEPS 8
-#define CONTROL_MODE 12
-#define CONTROL_SPIN 16
-#define CONTROL_ERROR 20
+#define CONTROL_SPIN 12
+#define CONTROL_ERROR 16
 #define CONTROL_IP 24
 #define CONTROL_SP 32
 #define CONTROL_ARGUMENT 40
@@ -76,16 +81,16 @@ struct kaon_control {
     uint32_t turn; /* a futex; the next two say who sleeps on it */
     uint32_t guest_sleeps;
     uint32_t host_sleeps;
-    uint32_t mode;
     uint32_t spin;  /* how often to look before sleeping */
     uint32_t error; /* -errno, if it could not lock itself in */
+    uint32_t reserved0;
     uint64_t ip, sp, argument, fs_base, gs_base;
     uint32_t reason;
     uint32_t prove;   /* to leave, make the witness's call first: park.c */
     uint32_t entered; /* the guest was entered, by the gate, in this turn */
     uint32_t frame;   /* bytes at the signal stack's top to clear as it enters */
     uint64_t token;   /* where it is read to; means nothing */
-    uint32_t signal, code, arch, reserved;
+    uint32_t signal, code, arch, reserved1;
     uint64_t context[CONTROL_CONTEXT_WORDS];
 };
 #define AT(field, offset)                                            \
@@ -93,7 +98,6 @@ struct kaon_control {
                    "assembly relies on it")
 AT(guest_sleeps, CONTROL_GUEST_SLEEPS);
 AT(host_sleeps, CONTROL_HOST_SLEEPS);
-AT(mode, CONTROL_MODE);
 AT(spin, CONTROL_SPIN);
 AT(error, CONTROL_ERROR);
 AT(ip, CONTROL_IP);

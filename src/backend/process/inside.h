@@ -76,6 +76,8 @@ struct process_space {
     bool parked;        /* since it ran last, when it was asked to: park.c */
     bool proved;        /* the same, as it left through the gate */
     bool proves;        /* leaving makes the witness's call */
+    bool left;          /* through the gate, as its process says, which is the
+                           same since and was not asked to park */
     uint64_t turns;     /* that its guest was given, and */
     uint64_t calls;     /* that the witness had, since it was forgotten */
     uint32_t spin;      /* how often to look before sleeping */
@@ -194,7 +196,7 @@ void kaon__process_sleep(struct process_space *space, long nanoseconds);
 /* Wakes who sleeps on the turn, on whichever side. */
 void kaon__process_wake(struct process_space *space);
 
-/* Gives it away: to the guest, or KAON_TURN_PARK. */
+/* Gives it away: what for, a KAON_TURN_ says. */
 void kaon__process_give_turn(struct process_space *space, uint32_t to);
 
 /* Waits for the host's turn; false if it never comes: somebody kicked, or the
@@ -204,7 +206,7 @@ bool kaon__process_await_turn(struct process_space *space,
 
 /* By token: gives one, and waits until the process tells. False if it never
  * will: somebody kicked, or it is gone. */
-bool kaon__process_give_token(struct process_space *space,
+bool kaon__process_give_token(struct process_space *space, uint32_t to,
                               const atomic_bool *kicked);
 
 /* Waits only: a new process tells without one. */

@@ -16,8 +16,8 @@
  * their stack, and from a return to what a signal interrupted. Both give the
  * turn to the host before they look at it, so that nothing a guest once wrote
  * there counts, and then wait. To park is no way out, so a question that comes
- * late does no harm; the way out is KAON_TURN_GUEST, which the host writes when
- * it enters, after it wrote the mode anew.
+ * late does no harm; the way out is KAON_TURN_ENTER, which the host writes when
+ * it enters, after all that the gate goes by then.
  *
  * To be asked takes a hand-over of its own. So a process that was parked once
  * makes the call whenever it leaves through the gate, too (`prove` in the
@@ -135,6 +135,7 @@ bool kaon__process_space_park(struct kaon_machine *machine,
 
     if (!kaon__process_is_mine(m))
         return false;
+    space->left = false;
     if (!stands_still(m, space)) {
         kaon__process_end(space);
         atomic_store(&space->killed, true);

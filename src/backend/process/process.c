@@ -185,7 +185,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     space->touched.known = false;
     kaon__process_scrub(m, space);
     *space->control =
-        (struct kaon_control){ .turn = KAON_TURN_GUEST, .spin = space->spin };
+        (struct kaon_control){ .turn = KAON_TURN_ENTER, .spin = space->spin };
     if (!fill_request(m, &request, space))
         return kaon__fail(err, KAON_EBACKEND,
                           "the image has too many segments for a process: "
@@ -199,7 +199,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
             space->witness = launched.witness;
         status = m->by_token ? await_told(space, err) : await_ready(space, err);
     }
-    space->parked = space->proved = false;
+    space->parked = space->proved = space->left = false;
     if (!m->by_token)
         kaon__process_forget_witness(space);
     atomic_store(&space->killed, status != KAON_OK);

@@ -51,12 +51,13 @@ bool kaon__process_await_told(struct process_space *space,
     return space->stands;
 }
 
-bool kaon__process_give_token(struct process_space *space,
+bool kaon__process_give_token(struct process_space *space, uint32_t to,
                               const atomic_bool *kicked)
 {
     const uint64_t one = 1;
 
     space->stands = space->touched.known = false;
+    __atomic_store_n(&space->control->turn, to, __ATOMIC_RELEASE);
     if (syscall(SYS_write, space->tokens, &one, sizeof one) != sizeof one)
         return false;
     return kaon__process_await_told(space, kicked);

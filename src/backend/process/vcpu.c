@@ -135,16 +135,17 @@ static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
 }
 
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
-                struct kaon_exit *exit)
+                uint32_t turn, struct kaon_exit *exit)
 {
     bool came, slept = true;
 
     *exit = (struct kaon_exit){ 0 };
+    space->left = false;
     if (vcpu->machine->by_token) {
-        came = kaon__process_give_token(space, &vcpu->kicked);
+        came = kaon__process_give_token(space, turn, &vcpu->kicked);
     } else {
         space->turns++;
-        kaon__process_give_turn(space, KAON_TURN_GUEST);
+        kaon__process_give_turn(space, turn);
         came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
     }
     exit->crossed = !slept && space->spin != vcpu->machine->spin;
@@ -152,6 +153,7 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
         exit->kind = KAON_EXIT_KICKED;
     } else if (came) {
         read_exit(vcpu, space, exit);
+        space->left = exit->kind == KAON_EXIT_GATE;
     } else {
         vcpu->registers = (struct kaon_registers){ 0 };
         stopped(exit, "its process was killed");
@@ -173,10 +175,22 @@ static enum kaon_status make_ready(struct kaon_vcpu *vcpu,
     return kaon__process_launch(m, space, err);
 }
 
-static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
-                  const struct kaon_entry *entry,
-                  const struct kaon_thread_pointers *pointers,
-                  struct kaon_exit *exit)
+/* A cache line that nobody writes need not cross. */
+static void set(uint64_t *word, uint64_t value)
+{
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)
+        __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static void set32(uint32_t *word, uint32_t value)
+{
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)
+        __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+/* All of it, whatever the process ran before. */
+static void prepare_afresh(struct kaon_vcpu *vcpu, struct process_space *space,
+                           const struct kaon_thread_pointers *pointers)
 {
     struct kaon_control *control = space->control;
 
@@ -185,16 +199,44 @@ static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
         kaon__process_scrub(vcpu->machine, space);
     else
         control->reason = control->frame = 0;
-    control->mode = KAON_MODE_ENTER;
-    control->spin = space->spin;
-    control->ip = entry->ip;
-    control->sp = entry->sp;
-    control->argument = entry->argument;
     control->fs_base = pointers->fs_base;
     control->gs_base = pointers->gs_base;
-    control->prove = space->proves;
     control->entered = 0;
-    run(vcpu, space, exit);
+}
+
+/*
+ * Is it as it was when it left? If the guest lies about that, or about what a
+ * call finds, then to itself. By token, the gate is to say that it entered.
+ */
+static bool may_call(const struct kaon_vcpu *vcpu,
+                     const struct process_space *space,
+                     const struct kaon_thread_pointers *pointers)
+{
+    const volatile struct kaon_control *control = space->control;
+
+    return space->left && !vcpu->machine->by_token &&
+           control->fs_base == pointers->fs_base &&
+           control->gs_base == pointers->gs_base;
+}
+
+static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
+                  const struct kaon_entry *entry,
+                  const struct kaon_thread_pointers *pointers,
+                  struct kaon_exit *exit)
+{
+    struct kaon_control *control = space->control;
+    uint32_t turn = KAON_TURN_CALL;
+
+    if (!may_call(vcpu, space, pointers)) {
+        prepare_afresh(vcpu, space, pointers);
+        turn = KAON_TURN_ENTER;
+    }
+    set32(&control->spin, space->spin);
+    set(&control->ip, entry->ip);
+    set(&control->sp, entry->sp);
+    set(&control->argument, entry->argument);
+    set32(&control->prove, space->proves);
+    run(vcpu, space, turn, exit);
 }
 
 /* The gate never came to enter: a trap was late, or the process is gone. */
@@ -243,8 +285,7 @@ enum kaon_status kaon__process_vcpu_resume(struct kaon_vcpu *vcpu,
     struct process_space *space = atomic_load(&vcpu->space);
 
     (void)err;
-    space->control->mode = KAON_MODE_RESUME;
-    run(vcpu, space, exit);
+    run(vcpu, space, KAON_TURN_RESUME, exit);
     return KAON_OK;
 }
 

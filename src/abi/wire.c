@@ -35,8 +35,8 @@ static uint64_t area_end(const struct kaon_wire *wire)
 }
 
 /* Where size bytes at offset lie, or NULL if they are not all in one piece. */
-static unsigned char *locate(const struct kaon_wire *wire, uint64_t offset,
-                             uint64_t size)
+static inline unsigned char *locate(const struct kaon_wire *wire,
+                                    uint64_t offset, uint64_t size)
 {
     if (offset < KAON_MAILBOX_FREE)
         return NULL;
@@ -114,19 +114,6 @@ uint64_t kaon_wire_size(const struct kaon_value *values, uint32_t count)
     return size;
 }
 
-/* The bits that a number of a type may have; 0 for what is no number. */
-static uint64_t number_bits(uint32_t type)
-{
-    static const uint64_t bits[KAON_TYPE_COUNT] = {
-        [KAON_TYPE_I32] = UINT32_MAX, [KAON_TYPE_U32] = UINT32_MAX,
-        [KAON_TYPE_I64] = UINT64_MAX, [KAON_TYPE_U64] = UINT64_MAX,
-        [KAON_TYPE_F32] = UINT32_MAX, [KAON_TYPE_F64] = UINT64_MAX,
-        [KAON_TYPE_BOOL] = 1,
-    };
-
-    return type < KAON_TYPE_COUNT ? bits[type] : 0;
-}
-
 /* A string's NUL, which its size does not count. */
 static uint32_t nul_of(const struct kaon_value *value)
 {
@@ -188,13 +175,6 @@ static void slot_write(unsigned char *to, uint32_t i, struct kaon_slot slot)
     __builtin_memcpy(to + i * SLOT_SIZE, &slot, SLOT_SIZE);
 }
 
-static struct kaon_slot number_slot(const struct kaon_value *value)
-{
-    /* Little-endian: what lies beside a small number is masked out. */
-    return (struct kaon_slot){ value->type, 0,
-                               value->u64 & number_bits(value->type) };
-}
-
 /* Says in *frame where `size` bytes of slots and data lie: at `start`. */
 static void frame_fill(struct kaon_frame *frame, struct kaon_wire_free free,
                        uint32_t start, uint64_t size, uint32_t count)
@@ -219,7 +199,7 @@ static enum kaon_wire_status measure(const struct kaon_wire *wire,
                                      uint64_t *end, uint32_t *copied,
                                      uint32_t bit)
 {
-    if (number_bits(value->type))
+    if (kaon_wire_number_bits(value->type))
         return KAON_WIRE_OK;
     if (!has_span(value))
         return KAON_WIRE_BAD_TYPE;
@@ -244,7 +224,7 @@ static void values_write(const struct kaon_wire *wire,
 
     for (uint32_t i = 0; i < count; i++) {
         const struct kaon_value *value = &values[i];
-        struct kaon_slot slot = number_slot(value);
+        struct kaon_slot slot = kaon_wire_number_slot(value);
 
         if (has_span(value)) {
             slot.size = (uint32_t)value->span.size;
@@ -290,27 +270,16 @@ enum kaon_wire_status kaon_wire_put(const struct kaon_wire *wire,
                                     uint32_t count, struct kaon_frame *frame)
 {
     uint64_t size = (uint64_t)count * SLOT_SIZE;
-    uint32_t start = 0;
-    unsigned char *to;
 
     if (count > SLOTS_MAX)
         return KAON_WIRE_BAD_COUNT;
     for (uint32_t i = 0; i < count; i++)
-        if (!number_bits(values[i].type))
+        if (!kaon_wire_number_bits(values[i].type))
             return put_any(wire, free, values, count, frame);
-
-    /* Numbers only, as most calls are: nothing here is called. */
-    if (count) {
-        start = place(wire, free, size);
-        if (!start)
-            return KAON_WIRE_TOO_LARGE;
-        to = start < KAON_MAILBOX_SIZE
-                 ? wire->page + start
-                 : wire->area + (start - KAON_MAILBOX_SIZE);
-        for (uint32_t i = 0; i < count; i++)
-            slot_write(to, i, number_slot(&values[i]));
-    }
-    frame_fill(frame, free, start, size, count);
+    if (count &&
+        (free.page > KAON_MAILBOX_SIZE || size > KAON_MAILBOX_SIZE - free.page))
+        return put_any(wire, free, values, count, frame);
+    kaon_wire_put_numbers(wire->page, free, values, count, frame);
     return KAON_WIRE_OK;
 }
 
@@ -326,7 +295,7 @@ enum kaon_wire_status kaon_wire_put_below(const struct kaon_wire *wire,
     if (count > SLOTS_MAX)
         return KAON_WIRE_BAD_COUNT;
     for (uint32_t i = 0; i < count; i++) {
-        if (number_bits(values[i].type))
+        if (kaon_wire_number_bits(values[i].type))
             continue;
         if (!has_span(&values[i]))
             return KAON_WIRE_BAD_TYPE;
@@ -358,33 +327,34 @@ static struct kaon_slot slot_read(const unsigned char *at)
                                .bits = words[1] };
 }
 
-static enum kaon_wire_status span_get(const struct kaon_wire *wire,
-                                      const struct kaon_slot *slot,
-                                      struct kaon_value *value)
+/* Out of line: most values are numbers. */
+__attribute__((noinline)) static enum kaon_wire_status
+span_get(const struct kaon_wire *wire, struct kaon_slot slot,
+         struct kaon_value *value)
 {
     uint32_t nul = nul_of(value);
     const unsigned char *data =
-        locate(wire, slot->bits, (uint64_t)slot->size + nul);
+        locate(wire, slot.bits, (uint64_t)slot.size + nul);
 
     if (!data)
         return KAON_WIRE_BAD_OFFSET;
-    if (nul && (data[slot->size] || __builtin_memchr(data, 0, slot->size)))
+    if (nul && (data[slot.size] || __builtin_memchr(data, 0, slot.size)))
         return KAON_WIRE_BAD_STRING;
     value->span.data = data;
-    value->span.size = slot->size;
+    value->span.size = slot.size;
     return KAON_WIRE_OK;
 }
 
-static enum kaon_wire_status number_get(const struct kaon_slot *slot,
+static enum kaon_wire_status number_get(struct kaon_slot slot,
                                         struct kaon_value *value)
 {
-    uint64_t allowed = number_bits(slot->type);
+    uint64_t allowed = kaon_wire_number_bits(slot.type);
 
     if (!allowed)
         return KAON_WIRE_BAD_TYPE;
-    if (slot->size || slot->bits & ~allowed)
+    if (slot.size || slot.bits & ~allowed)
         return KAON_WIRE_BAD_BITS;
-    value->u64 = slot->bits; /* little-endian: the low bytes are the value */
+    value->u64 = slot.bits; /* little-endian: the low bytes are the value */
     return KAON_WIRE_OK;
 }
 
@@ -408,9 +378,9 @@ enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
         struct kaon_slot slot = slot_read(slots + (uint64_t)i * SLOT_SIZE);
         enum kaon_wire_status status;
 
-        values[i] = (struct kaon_value){ .type = slot.type };
-        status = has_span(&values[i]) ? span_get(wire, &slot, &values[i])
-                                      : number_get(&slot, &values[i]);
+        values[i] = kaon__number(slot.type, 0);
+        status = has_span(&values[i]) ? span_get(wire, slot, &values[i])
+                                      : number_get(slot, &values[i]);
         if (status)
             return status;
     }

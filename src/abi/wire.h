@@ -47,6 +47,28 @@ static inline struct kaon_wire_free kaon_wire_all_free(void)
     return (struct kaon_wire_free){ KAON_MAILBOX_FREE, KAON_MAILBOX_SIZE };
 }
 
+/* The bits that a number of a type may have; 0 for what is no number. */
+static inline uint64_t kaon_wire_number_bits(uint32_t type)
+{
+    static const uint64_t bits[KAON_TYPE_COUNT] = {
+        [KAON_TYPE_I32] = UINT32_MAX, [KAON_TYPE_U32] = UINT32_MAX,
+        [KAON_TYPE_I64] = UINT64_MAX, [KAON_TYPE_U64] = UINT64_MAX,
+        [KAON_TYPE_F32] = UINT32_MAX, [KAON_TYPE_F64] = UINT64_MAX,
+        [KAON_TYPE_BOOL] = 1,
+    };
+
+    return type < KAON_TYPE_COUNT ? bits[type] : 0;
+}
+
+/* A number's slot. Little-endian: what lies beside a small one is masked. */
+static inline struct kaon_slot
+kaon_wire_number_slot(const struct kaon_value *value)
+{
+    return (struct kaon_slot){
+        value->type, 0, value->u64 & kaon_wire_number_bits(value->type)
+    };
+}
+
 /* Bytes of payload that kaon_wire_put() needs for these values at most. */
 uint64_t kaon_wire_size(const struct kaon_value *values, uint32_t count);
 
@@ -61,6 +83,29 @@ enum kaon_wire_status kaon_wire_put(const struct kaon_wire *wire,
                                     struct kaon_wire_free free,
                                     const struct kaon_value *values,
                                     uint32_t count, struct kaon_frame *frame);
+
+/*
+ * The same for numbers that fit what is free of the page. Inline: most calls
+ * and results are that and nothing else.
+ */
+static inline void kaon_wire_put_numbers(unsigned char *page,
+                                         struct kaon_wire_free free,
+                                         const struct kaon_value *values,
+                                         uint32_t count,
+                                         struct kaon_frame *frame)
+{
+    const uint32_t size = (uint32_t)sizeof(struct kaon_slot);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct kaon_slot slot = kaon_wire_number_slot(&values[i]);
+
+        __builtin_memcpy(page + free.page + i * size, &slot, size);
+    }
+    frame->slots = count ? free.page : 0;
+    frame->count = count;
+    frame->free_page = free.page + count * size;
+    frame->free_area = free.area;
+}
 
 /*
  * As kaon_wire_put(), with a copy of all data, wherever it lies: ending at or

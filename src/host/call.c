@@ -188,11 +188,7 @@ static enum kaon_status enter(struct kaon_call *call, bool first,
                               struct kaon_exit *exit)
 {
     struct kaon_sandbox *sandbox = call->sandbox;
-    const struct kaon_entry entry = {
-        .ip = sandbox->image->entry,
-        .sp = call->memory->stack.high,
-        .argument = call->memory->mailbox,
-    };
+    struct kaon_entry entry;
     bool fresh;
 
     if (sandbox->resident) /* its thread has what follows */
@@ -201,6 +197,9 @@ static enum kaon_status enter(struct kaon_call *call, bool first,
         return call->backend->vcpu_resume(call->slot->vcpu, exit, call->err);
     fresh = sandbox->last_slot == call->slot;
     sandbox->last_slot = call->slot;
+    entry.ip = sandbox->image->entry;
+    entry.sp = call->memory->stack.high;
+    entry.argument = call->memory->mailbox;
     return call->backend->vcpu_enter(call->slot->vcpu, call->memory->space,
                                      fresh, &entry, &sandbox->pointers, exit,
                                      call->err);
@@ -338,18 +337,24 @@ void kaon__call_release(struct kaon_call *call, enum kaon_status status)
                           entered && (status || call->out->kind >= KAON_ABORT));
 }
 
-static enum kaon_status make(struct kaon_call *call, uint32_t function,
-                             const struct kaon_value *values, uint32_t count,
-                             const struct kaon_call_opts *opts)
+/* Flat: what a warm call needs of this file is one function. */
+__attribute__((flatten)) static enum kaon_status
+make(struct kaon_call *call, uint32_t function, const struct kaon_value *values,
+     uint32_t count, const struct kaon_call_opts *opts)
 {
     enum kaon_status status = kaon__call_claim(call, opts);
 
     if (status)
         return status;
-    status = kaon__exchange_put_call(call, function, values, count);
+    if (call->has_spans)
+        status = kaon__exchange_put_call(call, function, values, count);
     if (!status)
         status = kaon__call_begin(call);
     if (!status) {
+        /* Last, so that a resident guest, which looks there all the time,
+         * finds it written all at once. */
+        if (!call->has_spans)
+            kaon__exchange_put_numbers(call, function, values, count);
         status = kaon__call_run(call);
         kaon__call_end(call);
     }
@@ -387,16 +392,38 @@ static enum kaon_status check_values(struct kaon_call *call,
     return KAON_OK;
 }
 
-enum kaon_status kaon__call_check(struct kaon_call *call,
-                                  const struct kaon_signature *signature,
-                                  const struct kaon_value *args, size_t count)
+__attribute__((noinline)) static enum kaon_status
+check_closely(struct kaon_call *call, const struct kaon_signature *signature,
+              const struct kaon_value *args, size_t count)
 {
     enum kaon_status status =
         kaon__signature_check(signature, args, count, call->err);
 
+    return status ? status : check_values(call, args, count);
+}
+
+/* Numbers that the function takes: there is nothing else to look at. */
+static bool are_numbers_of(const struct kaon_signature *signature,
+                           const struct kaon_value *args, size_t count)
+{
+    if (count != signature->count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (args[i].type != signature->params[i] ||
+            args[i].type >= KAON_TYPE_STRING)
+            return false;
+    return true;
+}
+
+enum kaon_status kaon__call_check(struct kaon_call *call,
+                                  const struct kaon_signature *signature,
+                                  const struct kaon_value *args, size_t count)
+{
     call->signature = signature;
     call->name = signature->name;
-    return status ? status : check_values(call, args, count);
+    return are_numbers_of(signature, args, count)
+               ? KAON_OK
+               : check_closely(call, signature, args, count);
 }
 
 /* Inline, for handing seven arguments on takes longer than the rest of it. */

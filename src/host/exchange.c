@@ -183,10 +183,10 @@ static enum kaon_status put_values(struct kaon_call *call, uint32_t function,
     return KAON_OK;
 }
 
-/* Out of line, too. */
-__attribute__((noinline)) static enum kaon_status
-put_spans(struct kaon_call *call, uint32_t function,
-          const struct kaon_value *values, uint32_t count)
+enum kaon_status kaon__exchange_put_call(struct kaon_call *call,
+                                         uint32_t function,
+                                         const struct kaon_value *values,
+                                         uint32_t count)
 {
     const struct kaon_batch_call alone = { .args = values, .count = count };
     struct kaon_value *moved;
@@ -197,15 +197,6 @@ put_spans(struct kaon_call *call, uint32_t function,
         status = put_values(call, function, moved ? moved : values, count);
     free(moved);
     return status;
-}
-
-enum kaon_status kaon__exchange_put_call(struct kaon_call *call,
-                                         uint32_t function,
-                                         const struct kaon_value *values,
-                                         uint32_t count)
-{
-    return call->has_spans ? put_spans(call, function, values, count)
-                           : put_values(call, function, values, count);
 }
 
 /* Bytes that a batch needs at most; UINT64_MAX if no exchange has so many. */

@@ -35,6 +35,24 @@ enum kaon_status kaon__exchange_put_call(struct kaon_call *call,
                                          const struct kaon_value *values,
                                          uint32_t count);
 
+/* The same if they are numbers, for which there always is room. */
+static inline void kaon__exchange_put_numbers(struct kaon_call *call,
+                                              uint32_t function,
+                                              const struct kaon_value *values,
+                                              uint32_t count)
+{
+    struct kaon_frame frame = { .kind = KAON_FRAME_CALL, .function = function };
+    struct kaon_wire_free free = kaon_wire_all_free();
+    struct kaon_sandbox *sandbox = call->sandbox;
+
+    if (sandbox->buffer_end)
+        free.area = (uint32_t)sandbox->buffer_end;
+    sandbox->buffer_end = 0;
+    kaon_wire_put_numbers(call->memory->mailbox_page, free, values, count,
+                          &frame);
+    kaon__memory_put_frame(call->memory, &frame);
+}
+
 /*
  * Copies of the calls' arguments, one after the other, that hold nothing which
  * lies where a frame that is to be put may overwrite it: an earlier result,
@@ -61,6 +79,16 @@ enum kaon_status kaon__exchange_put_batch(struct kaon_call *call,
                                           const struct kaon_value *moved,
                                           uint32_t *frames);
 
+/* Numbers are copies, and refer to nothing. */
+static inline bool kaon__exchange_are_numbers(const struct kaon_value *values,
+                                              uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (values[i].type >= KAON_TYPE_STRING)
+            return false;
+    return true;
+}
+
 /*
  * A guest that an exit does not stop may change what it handed over: its
  * strings and bytes are copied, and the copies judged. They go behind what is
@@ -86,7 +114,8 @@ kaon__exchange_get(struct kaon_call *call, const struct kaon_frame *frame,
         wire = kaon__memory_wire(call->memory);
         bad = kaon_wire_get(&wire, frame, values, max);
     }
-    if (bad || !(call->keeps || kaon__call_races(call)))
+    if (bad || !(call->keeps || kaon__call_races(call)) ||
+        kaon__exchange_are_numbers(values, frame->count))
         return bad;
     return kaon__exchange_own(call->sandbox, values, frame->count);
 }

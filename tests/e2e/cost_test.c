@@ -9,7 +9,7 @@
 
 #include "support/step.h"
 
-#define HOST_LIMIT 1000
+#define HOST_LIMIT 800
 
 static struct kaon_sandbox *sandbox;
 static struct kaon_function add;

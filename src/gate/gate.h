@@ -51,10 +51,8 @@
 #define KAON_TURN_OF_HOST_ALONE 2
 #define KAON_TURN_OF_GUEST_ALONE 3
 
-/* What else it reads there, which is the contract's; and the cache line after
- * that of frame and turn, where the third value is, as a rule. */
+/* What else it reads there, which is the contract's. */
 #define KAON_GATE_FRAME_KIND 128
-#define KAON_GATE_MORE 192
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -80,9 +78,7 @@ AT(looks, KAON_GATE_LOOKS);
 _Static_assert(sizeof(struct kaon_gate_words) ==
                        sizeof((struct kaon_mailbox *)0)->gate &&
                    offsetof(struct kaon_mailbox, turn) == KAON_GATE_TURN &&
-                   offsetof(struct kaon_mailbox, frame) ==
-                       KAON_GATE_FRAME_KIND &&
-                   offsetof(struct kaon_mailbox, payload) < KAON_GATE_MORE,
+                   offsetof(struct kaon_mailbox, frame) == KAON_GATE_FRAME_KIND,
                "assembly relies on it");
 
 /* The page's contents for KVM. */

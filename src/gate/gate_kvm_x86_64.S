@@ -6,6 +6,8 @@
 #define FRAME_CALL 1 /* KAON_FRAME_* */
 #define FRAME_BATCH 10
 
+#define FLAGS_TO_CLEAR 0x244500 /* ID, AC, NT, DF, TF */
+
         .section .rodata, "a"
         .balign 64
         .globl  kaon__gate_kvm
@@ -93,7 +95,6 @@ sleep:
 /* An answer goes back to who left. A call finds what ENTRY gives it, but for
  * vector registers, which no function expects anything of. */
 my_turn:
-        prefetcht0 KAON_GATE_MORE(%rdi)
         mov     KAON_GATE_FRAME_KIND(%rdi), %eax
         cmp     $FRAME_CALL, %eax
         je      2f
@@ -101,9 +102,11 @@ my_turn:
         je      2f
         ret
 2:      mov     KAON_GATE_STACK(%rdi), %rsp
-        pushq   $2
-        popfq
-        reset_x87
+        pushfq
+        popq    %rax
+        test    $FLAGS_TO_CLEAR, %eax
+        jnz     4f
+3:      reset_x87
         ldmxcsr initial_state + 24(%rip)
         mov     KAON_GATE_CALL(%rdi), %r11
         xor     %eax, %eax
@@ -120,6 +123,9 @@ my_turn:
         xor     %r14d, %r14d
         xor     %r15d, %r15d
         jmp     *%r11
+4:      pushq   $2 /* takes longer than all else here, and is not usual */
+        popfq
+        jmp     3b
 
 /* An XSAVE area: x87 control word 0x37f, MXCSR 0x1f80, all else initial. */
         .org    kaon__gate_kvm + 0x200

@@ -256,11 +256,7 @@ static inline bool kaon__memory_turn_came(const struct kaon_memory *memory)
     uint32_t turn =
         __atomic_load_n(kaon__memory_turn(memory), __ATOMIC_ACQUIRE);
 
-    if (turn == KAON_TURN_OF_GUEST || turn == KAON_TURN_OF_GUEST_ALONE)
-        return false;
-    /* The host's next call writes there; where the turn is, the guest looks. */
-    __builtin_prefetch(memory->mailbox_page + KAON_GATE_MORE, 1);
-    return true;
+    return turn != KAON_TURN_OF_GUEST && turn != KAON_TURN_OF_GUEST_ALONE;
 }
 
 /* Tells the guest that the host looks no longer: false if its turn came. */

@@ -8,39 +8,44 @@
 #ifndef KAON_SRC_HOST_PATIENCE_H
 #define KAON_SRC_HOST_PATIENCE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-#include "host/pause.h"
-
-/* Pauses: about what the quickest answers take. If so many answers in a row
- * were there at the first look, one pause less is tried. */
-#define KAON_PATIENCE_MAX 8
-#define KAON_PATIENCE_TERM 8
+/* Beats: what the quickest answers take between distant CPUs. If so many
+ * answers in a row were there at the first look, it comes a beat earlier. An
+ * answer after that many looks took its time, and the next need not. */
+#define KAON_PATIENCE_MAX 128
+#define KAON_PATIENCE_TERM 16
+#define KAON_PATIENCE_LOOKS 16
 
 /* Zero is none yet. */
 struct kaon_patience {
-    uint32_t pauses;
-    uint32_t late; /* how often in a row they were long enough */
+    uint32_t beats;
+    uint32_t late; /* how often in a row they were enough */
 };
 
+/* A beat is two multiplications, one after the other: some six cycles. A pause,
+ * which is ten times as long on some CPUs, is too coarse to aim with. */
 static inline void kaon__patience_wait(const struct kaon_patience *patience)
 {
-    for (uint32_t i = 0; i < patience->pauses; i++)
-        kaon__pause();
+    uint32_t x = 1;
+
+    for (uint32_t i = 0; i < 2 * patience->beats; i++) {
+        x *= 2654435761u;
+        __asm__ volatile("" : "+r"(x));
+    }
 }
 
-/* The answer came: was the first look too early? */
+/* The answer came, after so many looks in vain. */
 static inline void kaon__patience_learn(struct kaon_patience *patience,
-                                        bool early)
+                                        uint32_t looks)
 {
-    if (early) {
+    if (looks) {
         patience->late = 0;
-        if (patience->pauses < KAON_PATIENCE_MAX)
-            patience->pauses++;
-    } else if (patience->pauses && ++patience->late == KAON_PATIENCE_TERM) {
+        if (looks < KAON_PATIENCE_LOOKS && patience->beats < KAON_PATIENCE_MAX)
+            patience->beats++;
+    } else if (patience->beats && ++patience->late == KAON_PATIENCE_TERM) {
         patience->late = 0;
-        patience->pauses--;
+        patience->beats--;
     }
 }
 

@@ -39,6 +39,7 @@
 #include "host/image.h"
 #include "host/options.h"
 #include "host/patience.h"
+#include "host/pause.h"
 #include "host/thread.h"
 
 /* Some times what it takes to wake a thread, which in a virtual machine is up
@@ -204,18 +205,16 @@ static void sleep_till_out(struct kaon_resident *resident)
 static bool await_turn(struct kaon_resident *resident)
 {
     const struct kaon_memory *memory = resident->sandbox->memory;
-    bool early = false;
 
     kaon__patience_wait(&resident->patience);
     for (;; sleep_till_out(resident)) {
-        for (uint32_t looks = resident->looks; looks; looks--) {
+        for (uint32_t i = 0; i < resident->looks; i++) {
             if (job_of(resident) == OUT)
                 return false;
             if (kaon__memory_turn_came(memory)) {
-                kaon__patience_learn(&resident->patience, early);
+                kaon__patience_learn(&resident->patience, i);
                 return true;
             }
-            early = true;
             kaon__pause();
         }
     }

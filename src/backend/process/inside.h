@@ -14,6 +14,7 @@
 #include "backend/process/process.h"
 #include "host/arena.h"
 #include "host/patience.h"
+#include "host/pause.h"
 
 #define ARENA_PHYSICAL UINT64_C(0x200000)
 #define STACK_PAGES (KAON_PROCESS_STACK_SIZE / KAON_PAGE_SIZE)

@@ -74,7 +74,7 @@ bool kaon__process_await_turn(struct process_space *space,
     kaon__patience_wait(&space->patience);
     for (uint32_t i = 0; i < space->spin; i++) {
         if (kaon__process_my_turn(space)) {
-            kaon__patience_learn(&space->patience, i > 0);
+            kaon__patience_learn(&space->patience, i);
             return true;
         }
         if (i % LOOKS_AROUND == LOOKS_AROUND - 1 && is_hopeless(space, kicked))

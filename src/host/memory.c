@@ -147,21 +147,18 @@ static void lay_out(struct kaon_memory *memory)
 void kaon__memory_begin(struct kaon_memory *memory,
                         const struct kaon_seed *seed)
 {
-    const struct kaon_mailbox start = {
-        .magic = KAON_MAILBOX_MAGIC,
-        .abi_version = KAON_ABI_VERSION,
-        .exchange_size = (uint32_t)memory->sizes.exchange,
-        .heap = memory->heap.low,
-        .heap_size = memory->sizes.heap,
-        .stack_low = memory->stack.low,
-        .stack_high = memory->stack.high,
-        .generation = memory->generation,
-        .seed = { seed->words[0], seed->words[1], seed->words[2],
-                  seed->words[3] },
-    };
+    struct kaon_mailbox *mailbox = (void *)memory->mailbox_page;
 
-    memcpy(memory->mailbox_page, &start,
-           offsetof(struct kaon_mailbox, payload));
+    memset(mailbox, 0, offsetof(struct kaon_mailbox, payload));
+    mailbox->magic = KAON_MAILBOX_MAGIC;
+    mailbox->abi_version = KAON_ABI_VERSION;
+    mailbox->exchange_size = (uint32_t)memory->sizes.exchange;
+    mailbox->heap = memory->heap.low;
+    mailbox->heap_size = memory->sizes.heap;
+    mailbox->stack_low = memory->stack.low;
+    mailbox->stack_high = memory->stack.high;
+    mailbox->generation = memory->generation;
+    memcpy(mailbox->seed, seed->words, sizeof mailbox->seed);
 }
 
 uint64_t kaon__memory_bound(const struct kaon_image *image,

@@ -60,7 +60,7 @@ kaon__gate_process:
 1:      cmpl    $0, AT(CONTROL_PROVE)
         je      hand_over
         mov     $KAON_PROCESS_WITNESS, %edi
-        lea     one(%rip), %rsi
+        lea     word(%rip), %rsi
         mov     $KAON_PROCESS_WITNESS_SIZE, %edx
         mov     $__NR_write, %eax
         syscall
@@ -128,7 +128,7 @@ my_turn:
  * frame then, in a place that the guest chose, if its stack was ours.
  */
 tell:   mov     $KAON_PROCESS_WITNESS, %edi
-        lea     one(%rip), %rsi
+        lea     word(%rip), %rsi
         mov     $KAON_PROCESS_WITNESS_SIZE, %edx
         mov     $__NR_write, %eax
         syscall
@@ -245,7 +245,7 @@ call_again:
  */
 park:
         mov     $KAON_PROCESS_WITNESS, %edi
-        lea     one(%rip), %rsi
+        lea     word(%rip), %rsi
         mov     $KAON_PROCESS_WITNESS_SIZE, %edx
         mov     $__NR_write, %eax
         syscall
@@ -356,11 +356,11 @@ initial_state:
         .skip   64
 
         .balign 8
-        .globl  kaon__gate_process_one
-        .hidden kaon__gate_process_one
-kaon__gate_process_one:
-one:
-        .quad   1
+        .globl  kaon__gate_process_word
+        .hidden kaon__gate_process_word
+kaon__gate_process_word:
+word:
+        .quad   KAON_PROCESS_WORD
 
 /* Not 0: turns are taken by token. The host's to set, before any guest. */
         .globl  kaon__gate_process_by_token

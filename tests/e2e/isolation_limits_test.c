@@ -348,6 +348,40 @@ static int without_second_lines(void *user)
     return isolated_use_one(user);
 }
 
+/* By token, the host hears of an end in another way then. */
+static int hears_of_ends_without(struct kaon_image *image, unsigned int number,
+                                 unsigned int error)
+{
+    struct kaon_sandbox *sandbox;
+    struct kaon_outcome out;
+    pid_t zygote;
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (!deny(number, error))
+        return CHILD_SKIP;
+    for (int i = 0; i < 3; i++) {
+        CHILD_CHECK(isolated_create(&sandbox, image, NULL) == KAON_OK);
+        CHILD_CHECK(isolated_adds(sandbox));
+        CHILD_CHECK(processes_kill(processes_sandbox(&zygote)));
+        CHILD_CHECK(kaon_call(sandbox, &out, "add",
+                              KAON_ARGS(kaon_i32(1), kaon_i32(2)), NULL,
+                              NULL) == KAON_OK);
+        CHILD_CHECK(out.kind == KAON_FAULT && strstr(out.text, "killed"));
+        kaon_sandbox_destroy(sandbox);
+    }
+    return isolated_use_one(image);
+}
+
+static int without_asynchronous_io(void *user)
+{
+    return hears_of_ends_without(user, SYS_io_setup, ENOSYS);
+}
+
+static int with_asynchronous_io_used_up(void *user)
+{
+    return hears_of_ends_without(user, SYS_io_submit, EAGAIN);
+}
+
 static int refused_without(struct kaon_image *image, unsigned int number,
                            unsigned int error, const char *words)
 {
@@ -388,6 +422,13 @@ static int without_execveat(void *user)
     return refused_without(user, SYS_execveat, EACCES, "execveat");
 }
 
+static void no_end_is_missed_without_asynchronous_io(void **state)
+{
+    (void)state;
+    IN_CHILDREN(CHECK(without_asynchronous_io),
+                CHECK(with_asynchronous_io_used_up));
+}
+
 static void kernels_that_lack_something_are_told_in_a_sentence(void **state)
 {
     (void)state;
@@ -402,5 +443,6 @@ TESTS(
     TEST_LIMIT(300, limits_are_told_in_a_sentence),
     TEST_LIMIT(300, a_full_group_is_told_in_a_sentence),
     TEST_LIMIT(300, a_guest_that_runs_out_of_its_groups_memory_is_killed),
+    TEST_LIMIT(300, no_end_is_missed_without_asynchronous_io),
     TEST_LIMIT(300, kernels_that_lack_something_are_told_in_a_sentence),
 )

@@ -89,6 +89,36 @@ static void a_process_killed_in_a_call_is_a_fault(void **state)
     kaon_image_destroy(image);
 }
 
+/* Its process ends with it: a little later than the host may hear of it. */
+static void a_zygote_killed_in_a_call_is_a_fault(void **state)
+{
+    struct kaon_image *image = e2e_image("spin");
+    struct kaon_error err = { 0 };
+
+    (void)state;
+    for (unsigned int i = 0; i < e2e_scaled(20); i++) {
+        struct killer killer = { .after = i * 50000 };
+        struct kaon_snapshot *snapshot;
+        struct kaon_sandbox *sandbox;
+        struct kaon_outcome out;
+        pthread_t thread;
+
+        ASSERT_OK(isolated_create(&sandbox, image, &err));
+        snapshot = e2e_take(sandbox);
+        processes_sandbox(&killer.pid);
+        pthread_create(&thread, NULL, kill_later, &killer);
+        assert_killed(sandbox, "spin", KAON_NO_ARGS);
+        ASSERT_OK(kaon_sandbox_restore(sandbox, snapshot, &err));
+        pthread_join(thread, NULL);
+        ASSERT_OK(kaon_call(sandbox, &out, "spin", KAON_NO_ARGS,
+                            KAON_CALL_OPTS(.deadline_ns = MILLISECOND), &err));
+        ASSERT_OUTCOME(KAON_DEADLINE, out);
+        kaon_sandbox_destroy(sandbox);
+        kaon_snapshot_destroy(snapshot);
+    }
+    kaon_image_destroy(image);
+}
+
 static int kill_from_within(struct kaon_host_call *call,
                             const struct kaon_value *args,
                             struct kaon_value *result, void *user)
@@ -647,6 +677,7 @@ static void a_late_interrupt_costs_no_sandbox(void **state)
 TESTS(
     TEST_LIMIT(300, a_process_killed_between_calls_is_a_fault),
     TEST_LIMIT(300, a_process_killed_in_a_call_is_a_fault),
+    TEST_LIMIT(300, a_zygote_killed_in_a_call_is_a_fault),
     TEST_LIMIT(300, a_process_killed_in_a_host_call_is_a_fault),
     TEST_LIMIT(300, a_process_that_is_stopped_meets_its_deadline),
     TEST_LIMIT(300, a_zygote_that_is_killed_is_replaced),

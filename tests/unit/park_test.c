@@ -336,7 +336,7 @@ static void a_guest_that_parks_with_a_trap_to_come_is_parked(void **state)
     for (int i = 0; i < 20; i++) {
         int process;
 
-        stage.words[8] = in_gate(kaon__gate_process_one);
+        stage.words[8] = in_gate(kaon__gate_process_word);
         park_alive_with(&stage, park_parks_stepping, call);
         process = process_of(&stage);
         assert_leaves(&stage, park_looks); /* and meets no trap */
@@ -382,7 +382,7 @@ static void a_guest_that_leaves_with_a_trap_to_come_is_no_trouble(void **state)
     (void)state;
     stage_open(&stage);
     park_alive(&stage, park_waits);
-    stage.words[8] = in_gate(kaon__gate_process_one);
+    stage.words[8] = in_gate(kaon__gate_process_word);
     for (int i = 0; i < 2000; i++) {
         struct kaon_exit exit = enter_with(&stage, park_proves_stepping, call);
 
@@ -396,7 +396,7 @@ static void a_guest_that_leaves_with_a_trap_to_come_is_no_trouble(void **state)
         proved += space_of(stage.space)->proved;
         assert_leaves(&stage, park_looks);
         assert_nothing_left(&stage);
-        stage.words[8] = in_gate(kaon__gate_process_one);
+        stage.words[8] = in_gate(kaon__gate_process_word);
     }
     printf("# %d of 2000 were believed\n", proved);
     if (by_token())

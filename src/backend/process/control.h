@@ -18,10 +18,11 @@
 #define KAON_PROCESS_STACK 0x210000      /* signals run on it */
 #define KAON_PROCESS_STACK_SIZE 0x10000
 
-/* The process's descriptors: what it writes to, and how; what it reads from, if
- * turns are taken by token. */
+/* The process's descriptors: what it writes to, what and how; what it reads
+ * from, if turns are taken by token. */
 #define KAON_PROCESS_WITNESS 0
 #define KAON_PROCESS_WITNESS_SIZE 8
+#define KAON_PROCESS_WORD 2 /* what it writes; the kernel may add 1 to it */
 #define KAON_PROCESS_TOKENS 1
 #define KAON_PROCESS_TOKEN_SIZE 8
 
@@ -124,7 +125,7 @@ extern const unsigned char kaon__gate_process[], kaon__gate_process_end[],
     kaon__gate_process_wait[], kaon__gate_process_parked[],
     kaon__gate_process_proved[], kaon__gate_process_told[],
     kaon__gate_process_taken[],
-    kaon__gate_process_one[],      /* what is written to the witness */
+    kaon__gate_process_word[],     /* what is written to the witness */
     kaon__gate_process_by_token[], /* a word */
     kaon__gate_process_knows_use[], /* a word */
     kaon__gate_process_program[];  /* the seccomp filter's place: the length

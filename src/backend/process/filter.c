@@ -112,7 +112,7 @@ static void witness(struct program *p)
 {
     require_witness_place(p);
     require64(p, FIELD(args[0]), KAON_PROCESS_WITNESS);
-    require64(p, FIELD(args[1]), place(kaon__gate_process_one));
+    require64(p, FIELD(args[1]), place(kaon__gate_process_word));
     require64(p, FIELD(args[2]), KAON_PROCESS_WITNESS_SIZE);
     allow(p);
 }
@@ -122,7 +122,7 @@ static void tell(struct program *p)
 {
     require64(p, FIELD(instruction_pointer), place(kaon__gate_process_told));
     require64(p, FIELD(args[0]), KAON_PROCESS_WITNESS);
-    require64(p, FIELD(args[1]), place(kaon__gate_process_one));
+    require64(p, FIELD(args[1]), place(kaon__gate_process_word));
     require64(p, FIELD(args[2]), KAON_PROCESS_WITNESS_SIZE);
     allow(p);
 }

@@ -68,8 +68,8 @@ struct process_space {
     const struct process_space *parent;
     struct map *maps;
     unsigned map_count, map_room;
-    int witness;        /* what only its process writes: an eventfd or, by
-                           token, a pipe; or -1 */
+    int witness;        /* what only its process writes, and the kernel when it
+                           ended (zygote.c); or -1 */
     int tokens;         /* by token: an eventfd that only we write; or -1 */
     bool stands;        /* by token: its process waits for one, for certain */
     int pidfd;          /* -1 before it is sealed */

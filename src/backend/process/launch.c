@@ -45,6 +45,7 @@ static struct {
     pid_t owner; /* whose zygote it is: not a child's of fork() */
     unsigned users;
     bool running;
+    bool was_ours;     /* the last one: a child when it ended */
     int socket, pidfd; /* if running */
     uint64_t last_id;  /* of a request */
 } zygote = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -133,6 +134,7 @@ IN_LENT_MEMORY static int be_parent_for_a_moment(void *user)
     return 0;
 }
 
+static bool reap(int pidfd);
 static void await_end(int pidfd);
 
 /* Somebody killed the zygote's parent, perhaps before it had made the zygote.
@@ -268,6 +270,10 @@ close_program:
     return status;
 }
 
+/*
+ * With what it asked of asynchronous I/O, it takes the kernel some 20 ms to end
+ * it. Who is to reap it waits for that, and so goes on with pipes.
+ */
 static void end_zygote(void)
 {
     if (!zygote.running)
@@ -277,7 +283,8 @@ static void end_zygote(void)
     shutdown(zygote.socket, SHUT_RDWR);
     close(zygote.socket);
     syscall(SYS_pidfd_send_signal, zygote.pidfd, SIGKILL, NULL, 0);
-    await_end(zygote.pidfd);
+    zygote.was_ours = reap(zygote.pidfd);
+    close(zygote.pidfd);
 }
 
 /* In a child of fork(), the parent's zygote is none of our business. */
@@ -399,6 +406,7 @@ static int ask(struct kaon_spawn *spawn, const int *memories,
     if (!zygote.running)
         return ECHILD;
     spawn->id = ++zygote.last_id;
+    spawn->pipe = zygote.was_ours;
     if (!send_request(spawn, memories, spawn->memory_count))
         return errno == EAGAIN ? ETIMEDOUT : ECHILD;
     for (;;) {
@@ -453,15 +461,26 @@ void kaon__launch_kill(int pidfd)
     pthread_mutex_unlock(&zygote.lock);
 }
 
+/* Our child only if orphans are: for a container's first process. */
+static bool reap(int pidfd)
+{
+    siginfo_t info;
+    int result;
+
+    do
+        result =
+            waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
 static void await_end(int pidfd)
 {
     struct pollfd poll_for = { .fd = pidfd, .events = POLLIN };
-    siginfo_t info;
 
     while (poll(&poll_for, 1, -1) < 0 && errno == EINTR)
         ;
-    /* Our child only if orphans are: for a container's first process. */
-    waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+    reap(pidfd);
     close(pidfd);
 }
 

@@ -17,7 +17,7 @@ void kaon__launch_close(void);
 /* The caller owns the descriptors. */
 struct launched {
     int pidfd;
-    int witness; /* by token: the pipe's other end; or -1 */
+    int witness; /* by token: to read from; or -1 */
 };
 
 /*

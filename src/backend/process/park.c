@@ -60,8 +60,9 @@ static uint64_t ask_witness(const struct process_space *space)
 {
     uint64_t calls;
 
-    return read(space->witness, &calls, sizeof calls) == sizeof calls ? calls
-                                                                      : 0;
+    if (read(space->witness, &calls, sizeof calls) != sizeof calls)
+        return 0;
+    return calls / KAON_PROCESS_WORD;
 }
 
 void kaon__process_forget_witness(struct process_space *space)

@@ -212,7 +212,7 @@ void kaon__process_end(struct process_space *space)
         kaon__launch_end(space->pidfd);
     space->pidfd = -1;
     space->stands = false;
-    if (space->tokens >= 0 && space->witness >= 0) { /* the process's pipe */
+    if (space->tokens >= 0 && space->witness >= 0) { /* the process's own */
         close(space->witness);
         space->witness = -1;
     }

@@ -29,12 +29,14 @@ struct kaon_spawn {
     uint32_t memory_count; /* descriptors that come with it */
     uint32_t map_count;    /* 0: kill the process whose pidfd is the memory */
     uint32_t kept;         /* index of the descriptor that it keeps: its */
-    uint32_t by_token;     /* tokens, beside a new pipe, or else its witness */
+    uint32_t by_token;     /* tokens, beside a new witness, or else that */
+    uint32_t pipe;         /* a new witness is to be one */
+    uint32_t reserved;
     struct kaon_spawn_map maps[KAON_SPAWN_MAPS]; /* later ones lie on top */
 };
 
-/* The answer; if error is 0, with a pidfd of the new process and, by token, the
- * end of its pipe that is read. */
+/* The answer; if error is 0, with a pidfd of the new process and, by token, its
+ * witness: an eventfd, or the end of a pipe. */
 struct kaon_spawned {
     uint64_t id;
     int32_t error; /* errno */

@@ -3,8 +3,8 @@
  * Turns by token: where there is one CPU to run on, to look for one's turn is
  * of no use, and turns are given and taken by system calls alone.
  *
- * To leave, the gate writes to the *witness*, a pipe that the host sleeps on,
- * and then reads a *token*, one of which the host writes to an eventfd for each
+ * To leave, the gate writes to the *witness*, which the host sleeps on, and
+ * then reads a *token*, one of which the host writes to an eventfd for each
  * turn. The filter lets each be done in one place, and between the two there is
  * nothing that a guest could change: who wrote takes a token before it does
  * anything else. It cannot write without that a second time, and there are no
@@ -26,8 +26,10 @@
  * second signal in the same few instructions would take somebody who may kill
  * the process as well.)
  *
- * If the process ends, so does the pipe: nobody else has that end of it. So the
- * host sleeps without looking around.
+ * If the process ends, the witness tells that, too (zygote.c). An eventfd has
+ * an odd number then, once: the kernel adds 1 to it, and a word is 2. A pipe
+ * has an end: nobody else has the side of it that is written to. So the host
+ * sleeps without looking around; but not again if it was told of an end.
  */
 #include "backend/process/inside.h"
 
@@ -36,8 +38,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Two words at once, which cannot be, are none. Not by read(), in which a
- * thread may be cancelled. */
+/*
+ * Two words at once, which cannot be, are none; nor is one beside the process's
+ * end. Not by read(), in which a thread may be cancelled.
+ */
 bool kaon__process_await_told(struct process_space *space,
                               const atomic_bool *kicked)
 {
@@ -47,7 +51,8 @@ bool kaon__process_await_told(struct process_space *space,
     do
         size = syscall(SYS_read, space->witness, words, sizeof words);
     while (size < 0 && errno == EINTR && !atomic_load(kicked));
-    space->stands = size == KAON_PROCESS_WITNESS_SIZE;
+    space->stands =
+        size == KAON_PROCESS_WITNESS_SIZE && words[0] == KAON_PROCESS_WORD;
     return space->stands;
 }
 

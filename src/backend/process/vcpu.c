@@ -134,6 +134,13 @@ static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
     stopped(exit, "its process handed over for no reason");
 }
 
+/* If the zygote ended, its processes do a little later. */
+static void make_sure(struct process_space *space)
+{
+    if (!atomic_exchange(&space->killed, true))
+        kaon__launch_kill(space->pidfd);
+}
+
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
                 uint32_t turn, struct kaon_exit *exit)
 {
@@ -155,6 +162,7 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
         read_exit(vcpu, space, exit);
         space->left = exit->kind == KAON_EXIT_GATE;
     } else {
+        make_sure(space);
         vcpu->registers = (struct kaon_registers){ 0 };
         stopped(exit, "its process was killed");
     }
@@ -227,6 +235,10 @@ static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
     struct kaon_control *control = space->control;
     uint32_t turn = KAON_TURN_CALL;
 
+    if (atomic_load(&vcpu->kicked)) {
+        *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
+        return;
+    }
     if (!may_call(vcpu, space, pointers)) {
         prepare_afresh(vcpu, space, pointers);
         turn = KAON_TURN_ENTER;
@@ -261,13 +273,9 @@ kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
         return status;
     /* Either a kick sees the space, or this sees the kick. */
     atomic_store(&vcpu->space, space);
-    if (atomic_load(&vcpu->kicked)) {
-        *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
-        return KAON_OK;
-    }
     enter(vcpu, space, entry, pointers, exit);
     for (int i = 0; i < LATE_MAX && was_missed(space, exit); i++) {
-        if (kaon__process_is_gone(space))
+        if (atomic_load(&space->killed) || kaon__process_is_gone(space))
             status = kaon__process_launch(vcpu->machine, space, err);
         if (status)
             return status;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <asm/signal.h>
+#include <linux/aio_abi.h>
 #include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/landlock.h>
@@ -33,6 +34,7 @@
 #define MSG_CMSG_CLOEXEC 0x40000000
 #define ESRCH 3
 #define EINTR 4
+#define EFD_CLOEXEC O_CLOEXEC
 #define EMFILE 24
 #define RLIMIT_CORE 4
 #define SLICE_NS 300000
@@ -244,11 +246,11 @@ static void put_at(long fd, long number)
         leave(5);
 }
 
-/* By token, the pipe is the witness. */
+/* By token, the witness is a new one. */
 static void keep_descriptors(const struct kaon_spawn *spawn, int32_t kept,
-                             int32_t pipe)
+                             int32_t witness)
 {
-    long first = move_up(spawn->by_token ? pipe : kept);
+    long first = move_up(spawn->by_token ? witness : kept);
     long second = spawn->by_token ? move_up(kept) : -1;
 
     put_at(first, KAON_PROCESS_WITNESS);
@@ -282,31 +284,103 @@ static void ask_for_short_slices(void)
 }
 
 static _Noreturn void child(const struct kaon_spawn *spawn, const int32_t *fds,
-                            int32_t pipe, long zygote)
+                            int32_t witness, long zygote)
 {
     CALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
     if (CALL(SYS_getppid, 0, 0, 0, 0) != zygote)
         leave(4);
-    if (spawn->by_token)
+    if (spawn->by_token) {
         ask_for_short_slices();
+        drop_memory(); /* the kernel's rings */
+    }
     map_all(spawn, fds);
     handle_signals(spawn);
-    keep_descriptors(spawn, fds[spawn->kept], pipe);
+    keep_descriptors(spawn, fds[spawn->kept], witness);
     __asm__ volatile("jmp *%0" : : "r"(spawn->start) : "memory");
     __builtin_unreachable();
+}
+
+/* ---- A child's end ----------------------------------------------------- */
+
+/*
+ * By token, the host sleeps on the witness alone, and must hear there that the
+ * process is gone. A pipe has an end for that, but takes longer than an eventfd
+ * for each turn. So the witness is an eventfd, and asynchronous I/O adds 1 to
+ * it when it ends: a poll of the process here, which ends with us, too, if we
+ * are first. Where there is none of it to be had (any more), it is a pipe.
+ */
+#define CONTEXTS_MAX 8
+#define CONTEXT_ROOM 64 /* in the first; in the next, twice as many */
+#define EVENTS 32
+
+static aio_context_t contexts[CONTEXTS_MAX];
+static unsigned context_count;
+static int pipes_only;
+
+static int add_context(void)
+{
+    if (context_count == CONTEXTS_MAX ||
+        CALL(SYS_io_setup, CONTEXT_ROOM << context_count,
+             &contexts[context_count], 0, 0) != 0)
+        return 0;
+    context_count++;
+    return 1;
+}
+
+/* Makes room for as many as have ended. */
+static void forget_ended(aio_context_t context)
+{
+    const uint64_t at_once[2] = { 0, 0 };
+    static struct io_event events[EVENTS];
+
+    while (call6(SYS_io_getevents, context, 0, EVENTS, (uint64_t)events,
+                 (uint64_t)at_once, 0) == EVENTS)
+        continue;
+}
+
+static int tell_end(int32_t pidfd, int32_t witness)
+{
+    struct iocb request = {
+        .aio_lio_opcode = IOCB_CMD_POLL,
+        .aio_fildes = (uint32_t)pidfd,
+        .aio_buf = POLLIN,
+        .aio_flags = IOCB_FLAG_RESFD,
+        .aio_resfd = (uint32_t)witness,
+    };
+    struct iocb *requests[1] = { &request };
+
+    for (unsigned i = 0; i < context_count || add_context(); i++) {
+        forget_ended(contexts[i]);
+        if (CALL(SYS_io_submit, contexts[i], 1, requests, 0) == 1)
+            return 1;
+    }
+    return 0;
+}
+
+/* A new witness: the ends that are read and written, or -1 if that is one. */
+static long make_witness(int32_t ends[2])
+{
+    long fd;
+
+    if (pipes_only)
+        return CALL(SYS_pipe2, ends, O_CLOEXEC, 0, 0);
+    fd = CALL(SYS_eventfd2, 0, EFD_CLOEXEC, 0, 0);
+    ends[0] = (int32_t)fd;
+    return fd < 0 ? fd : 0;
 }
 
 /* ---- Requests ---------------------------------------------------------- */
 
 /* Answers with errno, or with what the host is to have of a new process: its
- * pidfd and, if there is one, the end of a pipe. */
-static void answer(uint64_t id, long error, int32_t pidfd, int32_t pipe)
+ * pidfd and, if there is one, its witness. */
+static void answer(uint64_t id, long error, int32_t pidfd, int32_t witness)
 {
     struct kaon_spawned spawned = { id, (int32_t)error, 0 };
     struct io_vector vector = { &spawned, sizeof spawned };
-    struct rights rights = {
-        rights_size(pipe < 0 ? 1 : 2), SOL_SOCKET, SCM_RIGHTS, { pidfd, pipe }
-    };
+    struct rights rights = { rights_size(witness < 0 ? 1 : 2),
+                             SOL_SOCKET,
+                             SCM_RIGHTS,
+                             { pidfd, witness } };
     struct message message = { .vectors = &vector, .vector_count = 1 };
 
     if (!error) {
@@ -316,6 +390,20 @@ static void answer(uint64_t id, long error, int32_t pidfd, int32_t pipe)
     CALL(SYS_sendmsg, KAON_ZYGOTE_SOCKET, &message, MSG_NOSIGNAL, 0);
 }
 
+/* A child, its pidfd and, by token, its witness; or -errno. */
+static long make_child(const struct kaon_spawn *spawn, const int32_t *fds,
+                       long zygote, int32_t *pidfd, int32_t witness[2])
+{
+    long pid = spawn->by_token ? make_witness(witness) : 0;
+
+    /* clone3() is what older container runtimes refuse. */
+    if (pid == 0)
+        pid = CALL(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, pidfd, 0);
+    if (pid == 0)
+        child(spawn, fds, witness[1] < 0 ? witness[0] : witness[1], zygote);
+    return pid;
+}
+
 static void close_all(const int32_t *fds, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -323,21 +411,28 @@ static void close_all(const int32_t *fds, unsigned count)
             CALL(SYS_close, fds[i], 0, 0, 0);
 }
 
-/* Nobody but the child keeps the end of the pipe that is written to. */
-static void spawn_child(const struct kaon_spawn *spawn, const int32_t *fds,
-                        long zygote)
+/* Nobody but the child keeps the end of a pipe that is written to. False if
+ * its end would not be heard: then there is none, and the next has a pipe. */
+static int spawn_child(const struct kaon_spawn *spawn, const int32_t *fds,
+                       long zygote)
 {
-    int32_t pidfd = -1, pipe[2] = { -1, -1 };
-    long pid = spawn->by_token ? CALL(SYS_pipe2, pipe, O_CLOEXEC, 0, 0) : 0;
+    int32_t pidfd = -1, witness[2] = { -1, -1 };
+    long pid;
+    int heard;
 
-    /* clone3() is what older container runtimes refuse. */
-    if (pid == 0)
-        pid = CALL(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0);
-    if (pid == 0)
-        child(spawn, fds, pipe[1], zygote);
-    answer(spawn->id, pid < 0 ? -pid : 0, pidfd, pipe[0]);
-    close_all(pipe, 2);
+    pipes_only |= spawn->pipe != 0;
+    pid = make_child(spawn, fds, zygote, &pidfd, witness);
+    heard = pid < 0 || !spawn->by_token || pipes_only ||
+            tell_end(pidfd, witness[0]);
+
+    if (heard)
+        answer(spawn->id, pid < 0 ? -pid : 0, pidfd, witness[0]);
+    else
+        CALL(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
+    pipes_only |= !heard;
+    close_all(witness, 2);
     close_all(&pidfd, 1);
+    return heard;
 }
 
 /* Descriptors get lost on their way if there is no place for them here. */
@@ -347,7 +442,8 @@ static void serve(const struct kaon_spawn *spawn, const int32_t *fds,
     if (fd_count < spawn->memory_count) {
         answer(spawn->id, EMFILE, -1, -1);
     } else if (spawn->map_count) {
-        spawn_child(spawn, fds, zygote);
+        if (!spawn_child(spawn, fds, zygote))
+            spawn_child(spawn, fds, zygote);
     } else {
         CALL(SYS_pidfd_send_signal, fds[0], SIGKILL, 0, 0);
         answer(spawn->id, ESRCH, -1, -1);

@@ -358,6 +358,17 @@ static enum kaon_wire_status number_get(struct kaon_slot slot,
     return KAON_WIRE_OK;
 }
 
+static inline enum kaon_wire_status slot_get(const struct kaon_wire *wire,
+                                             const unsigned char *at,
+                                             struct kaon_value *value)
+{
+    struct kaon_slot slot = slot_read(at);
+
+    *value = kaon__number(slot.type, 0);
+    return has_span(value) ? span_get(wire, slot, value)
+                           : number_get(slot, value);
+}
+
 enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
                                     const struct kaon_frame *frame,
                                     struct kaon_value *values, uint32_t max)
@@ -374,13 +385,12 @@ enum kaon_wire_status kaon_wire_get(const struct kaon_wire *wire,
     if (!slots)
         return KAON_WIRE_BAD_OFFSET;
 
+    if (frame->count == 1)
+        return slot_get(wire, slots, values);
     for (uint32_t i = 0; i < frame->count; i++) {
-        struct kaon_slot slot = slot_read(slots + (uint64_t)i * SLOT_SIZE);
-        enum kaon_wire_status status;
+        enum kaon_wire_status status =
+            slot_get(wire, slots + (uint64_t)i * SLOT_SIZE, &values[i]);
 
-        values[i] = kaon__number(slot.type, 0);
-        status = has_span(&values[i]) ? span_get(wire, slot, &values[i])
-                                      : number_get(slot, &values[i]);
         if (status)
             return status;
     }

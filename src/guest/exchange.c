@@ -80,11 +80,13 @@ void kaon__answer(const struct kaon_value *result)
     const struct kaon__exchange *x = &kaon__exchange;
     struct kaon_frame frame = { .kind = KAON_FRAME_RESULT };
     uint32_t count = result->type != KAON_TYPE_VOID;
+    bool number = result->type < KAON_TYPE_STRING; /* or nothing */
+    struct kaon_wire_free free = number ? x->kept : x->last;
 
     /* A number refers to nothing that the call had. */
-    if (kaon_wire_put(&x->wire,
-                      result->type < KAON_TYPE_STRING ? x->kept : x->last,
-                      result, count, &frame))
+    if (number && free.page < KAON_MAILBOX_SIZE)
+        kaon_wire_put_numbers(x->wire.page, free, result, count, &frame);
+    else if (kaon_wire_put(&x->wire, free, result, count, &frame))
         answer_too_large(result);
     end_with(&frame);
 }

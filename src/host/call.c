@@ -337,10 +337,9 @@ void kaon__call_release(struct kaon_call *call, enum kaon_status status)
                           entered && (status || call->out->kind >= KAON_ABORT));
 }
 
-/* Flat: what a warm call needs of this file is one function. */
-__attribute__((flatten)) static enum kaon_status
-make(struct kaon_call *call, uint32_t function, const struct kaon_value *values,
-     uint32_t count, const struct kaon_call_opts *opts)
+static enum kaon_status make(struct kaon_call *call, uint32_t function,
+                             const struct kaon_value *values, uint32_t count,
+                             const struct kaon_call_opts *opts)
 {
     enum kaon_status status = kaon__call_claim(call, opts);
 
@@ -534,12 +533,12 @@ enum kaon_status kaon_function_find(struct kaon_function *out,
     return KAON_OK;
 }
 
-enum kaon_status kaon_function_call(struct kaon_sandbox *sandbox,
-                                    struct kaon_outcome *out,
-                                    struct kaon_function function,
-                                    const struct kaon_value *args, size_t count,
-                                    const struct kaon_call_opts *opts,
-                                    struct kaon_error *err)
+/* Flat: what a warm call needs of this file is in one function. */
+__attribute__((flatten)) enum kaon_status
+kaon_function_call(struct kaon_sandbox *sandbox, struct kaon_outcome *out,
+                   struct kaon_function function, const struct kaon_value *args,
+                   size_t count, const struct kaon_call_opts *opts,
+                   struct kaon_error *err)
 {
     enum kaon_status status = check_call(sandbox, out, args, count, err);
 

@@ -9,7 +9,7 @@
 
 #include "support/step.h"
 
-#define HOST_LIMIT 800
+#define HOST_LIMIT 750
 
 static struct kaon_sandbox *sandbox;
 static struct kaon_function add;

@@ -50,6 +50,8 @@ struct kaon_entry {
     uint64_t ip;       /* first instruction, after the gate's scrub */
     uint64_t sp;       /* stack pointer */
     uint64_t argument; /* in the first argument register; all others zero */
+    uint32_t *turn;    /* the backend's, where the guest has what the argument
+                          speaks of (gate/gate.h); or NULL */
 };
 
 /* What of a guest's registers lasts from call to call. */

@@ -45,6 +45,7 @@
  *     GUEST_ALONE  the host sleeps: an exit is to wake it
  *
  * A guest's turn is odd. What else a guest writes there makes it the host's.
+ * (In a process the word has the values of backend/process/control.h.)
  */
 #define KAON_TURN_OF_HOST 0
 #define KAON_TURN_OF_GUEST 1

@@ -31,7 +31,6 @@
 #define UCONTEXT_RIP (UCONTEXT_REGISTERS + 16 * 8)
 #define SIGINFO_CODE 8
 #define XSTATE_SSE_AVX 6
-#define XSAVE_MXCSR 24
 #define SIGINFO_ARCH 28 /* of SIGSYS */
 
         .section .rodata, "a"
@@ -41,91 +40,50 @@
 
 kaon__gate_process:
 
-/*
- * Leave: the guest's way out. Keeps what a function call keeps. Writes only
- * what is not there: a cache line that nobody writes need not cross.
- */
+/* What is written to the witness. */
+        .org    kaon__gate_process + KAON_GATE_LEAVE_OFFSET - 0x40
+        .globl  kaon__gate_process_word
+        .hidden kaon__gate_process_word
+kaon__gate_process_word:
+word:
+        .quad   KAON_PROCESS_WORD
+
+/* Not 0: turns are taken by token. The host's to set, before any guest. */
+        .globl  kaon__gate_process_by_token
+        .hidden kaon__gate_process_by_token
+kaon__gate_process_by_token:
+by_token:
+        .long   0
+
+/* Not 0: the CPU says what of its state is in use, and has AVX. */
+        .globl  kaon__gate_process_knows_use
+        .hidden kaon__gate_process_knows_use
+kaon__gate_process_knows_use:
+knows_use:
+        .long   0
+
+mxcsr:
+        .long   0x1f80
+
+/* Leave: the guest's way out. Keeps what a function call keeps. */
         .org    kaon__gate_process + KAON_GATE_LEAVE_OFFSET
         rdfsbase %rcx
         rdgsbase %rdx
-        cmp     %rcx, AT(CONTROL_FS)
-        je      1f
-        mov     %rcx, AT(CONTROL_FS)
-1:      cmp     %rdx, AT(CONTROL_GS)
-        je      1f
-        mov     %rdx, AT(CONTROL_GS)
-1:      cmpl    $KAON_REASON_GATE, AT(CONTROL_REASON)
-        je      1f
-        movl    $KAON_REASON_GATE, AT(CONTROL_REASON)
-1:      cmpl    $0, AT(CONTROL_PROVE)
-        je      hand_over
-        mov     $KAON_PROCESS_WITNESS, %edi
-        lea     word(%rip), %rsi
-        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
-        mov     $__NR_write, %eax
-        syscall
-        .globl  kaon__gate_process_proved
-        .hidden kaon__gate_process_proved
-kaon__gate_process_proved:
-
-/*
- * Hands the turn to the host and waits for it. Returns if the host resumes,
- * goes to the entry if it enters. Uses caller-saved registers only.
- */
-hand_over:
         cmpl    $0, by_token(%rip)
-        jne     tell
-        xor     %eax, %eax
-        xchg    %eax, AT(CONTROL_TURN)
-        cmpl    $0, AT(CONTROL_HOST_SLEEPS)
-        je      1f
-        lea     AT(CONTROL_TURN), %rdi
-        mov     $FUTEX_WAKE, %esi
-        mov     $1, %edx
-        xor     %r10d, %r10d
-        mov     $__NR_futex, %eax
-        syscall
-        .globl  kaon__gate_process_wake
-        .hidden kaon__gate_process_wake
-kaon__gate_process_wake:
-1:      mov     AT(CONTROL_SPIN), %ecx
-2:      mov     AT(CONTROL_TURN), %eax
-        test    %eax, %eax              /* KAON_TURN_HOST */
-        jne     my_turn
-        pause
-        dec     %ecx
-        jg      2b
-3:      mov     $1, %eax
-        xchg    %eax, AT(CONTROL_GUEST_SLEEPS)
-        lea     AT(CONTROL_TURN), %rdi
-        mov     $FUTEX_WAIT, %esi
-        mov     $KAON_TURN_HOST, %edx
-        xor     %r10d, %r10d
-        mov     $__NR_futex, %eax
-        syscall
-        .globl  kaon__gate_process_wait
-        .hidden kaon__gate_process_wait
-kaon__gate_process_wait:
-        cmpl    $KAON_TURN_HOST, AT(CONTROL_TURN)
-        je      3b
-        movl    $0, AT(CONTROL_GUEST_SLEEPS)
-        jmp     1b
-
-my_turn:
-        cmp     $KAON_TURN_CALL, %eax
-        je      call_again
-        cmp     $KAON_TURN_ENTER, %eax
-        je      enter
-        cmp     $KAON_TURN_PARK, %eax
-        je      park
-        ret
+        je      leave_by_looking
+        mov     %rcx, AT(CONTROL_FS)
+        mov     %rdx, AT(CONTROL_GS)
+        movl    $KAON_REASON_GATE, AT(CONTROL_REASON)
 
 /*
- * The same by token. There is no way from the witness's call but to wait for a
- * token, which is the kernel's to give: so who made the call stands still.
+ * Hands over by token. There is no way from the witness's call but to wait for
+ * a token, which is the kernel's to give: so who made the call stands still.
  * Between the two labels nothing is read or written, and nothing decided. Who
  * waits in the handler of a late trap (r8d is not 0) does not enter: there is a
  * frame then, in a place that the guest chose, if its stack was ours.
+ *
+ * (What a call by token runs is together, up to here and as far as it enters:
+ * the caches are the kernel's in between.)
  */
 tell:   mov     $KAON_PROCESS_WITNESS, %edi
         lea     word(%rip), %rsi
@@ -146,10 +104,12 @@ wait:   mov     $KAON_PROCESS_TOKENS, %edi
 kaon__gate_process_taken:
         cmp     $-EINTR, %rax
         je      wait
-        mov     AT(CONTROL_TURN), %eax
         test    %r8d, %r8d
-        je      my_turn
-        cmp     $KAON_TURN_RESUME, %eax
+        jne     1f
+        cmpl    $KAON_TURN_RESUME, AT(CONTROL_TURN)
+        jne     enter
+        ret
+1:      cmpl    $KAON_TURN_RESUME, AT(CONTROL_TURN)
         jne     kaon__gate_process_parked
         ret
 
@@ -201,7 +161,7 @@ enter:
         or      %edx, %eax
         jne     3f
         vzeroall                        /* a fifth of the time */
-        ldmxcsr initial_state + XSAVE_MXCSR(%rip)
+        ldmxcsr mxcsr(%rip)
         jmp     4f
 3:      mov     $-1, %eax
         mov     $-1, %edx
@@ -219,7 +179,7 @@ call_again:
         pushq   $2
         popfq
         reset_x87
-        ldmxcsr initial_state + XSAVE_MXCSR(%rip)
+        ldmxcsr mxcsr(%rip)
 4:      mov     AT(CONTROL_ARGUMENT), %rdi
         mov     AT(CONTROL_IP), %r11
         xor     %eax, %eax
@@ -236,6 +196,106 @@ call_again:
         xor     %r14d, %r14d
         xor     %r15d, %r15d
         jmp     *%r11
+
+/* Writes only what is not there: a line that nobody writes need not cross. */
+leave_by_looking:
+        cmp     %rcx, AT(CONTROL_FS)
+        je      1f
+        mov     %rcx, AT(CONTROL_FS)
+1:      cmp     %rdx, AT(CONTROL_GS)
+        je      1f
+        mov     %rdx, AT(CONTROL_GS)
+1:      cmpl    $KAON_REASON_GATE, AT(CONTROL_REASON)
+        je      1f
+        movl    $KAON_REASON_GATE, AT(CONTROL_REASON)
+1:      cmpl    $0, AT(CONTROL_PROVE)
+        je      1f
+        mov     $KAON_PROCESS_WITNESS, %edi
+        lea     word(%rip), %rsi
+        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
+        mov     $__NR_write, %eax
+        syscall
+        .globl  kaon__gate_process_proved
+        .hidden kaon__gate_process_proved
+kaon__gate_process_proved:
+        jmp     hand_over
+1:      cmpl    $KAON_TURN_CALL, AT(CONTROL_TURN)
+        jne     hand_over
+        mov     %rdi, %r9
+        xor     %eax, %eax
+        xchg    %eax, KAON_GATE_TURN(%r9)
+        jmp     handed_over
+
+/*
+ * Hands the turn to the host and waits for it: in the mailbox (r9), if that is
+ * not 0, for as long as the control page says so. Who made the witness's call
+ * goes by the control page alone. Returns if the host resumes, goes to the
+ * entry if it enters. Uses caller-saved registers only, and no stack but to
+ * return.
+ */
+hand_over:
+        cmpl    $0, by_token(%rip)
+        jne     tell
+        xor     %r9d, %r9d
+        xor     %eax, %eax
+        xchg    %eax, AT(CONTROL_TURN)
+handed_over:
+        cmpl    $0, AT(CONTROL_HOST_SLEEPS)
+        je      look
+        movl    $0, AT(CONTROL_HOST_SLEEPS)
+        lea     AT(CONTROL_HOST_SLEEPS), %rdi
+        mov     $FUTEX_WAKE, %esi
+        mov     $1, %edx
+        xor     %r10d, %r10d
+        mov     $__NR_futex, %eax
+        syscall
+        .globl  kaon__gate_process_wake
+        .hidden kaon__gate_process_wake
+kaon__gate_process_wake:
+look:   xor     %r8d, %r8d              /* not 0: it said that it sleeps */
+        mov     AT(CONTROL_SPIN), %ecx
+1:      mov     AT(CONTROL_TURN), %eax
+        test    %r9, %r9
+        je      2f
+        cmp     $KAON_TURN_CALL, %eax
+        jne     3f
+        mov     KAON_GATE_TURN(%r9), %eax
+2:      test    %eax, %eax              /* KAON_TURN_HOST */
+        jne     my_turn
+        pause
+        sub     $1, %ecx
+        ja      1b
+        test    %r8d, %r8d
+        jne     4f
+        mov     $1, %r8d                /* from here on, it is woken */
+        mov     $1, %eax
+        xchg    %eax, AT(CONTROL_GUEST_SLEEPS)
+        jmp     1b
+3:      xor     %r9d, %r9d
+        jmp     1b
+4:      lea     AT(CONTROL_GUEST_SLEEPS), %rdi
+        mov     $FUTEX_WAIT, %esi
+        mov     $1, %edx
+        xor     %r10d, %r10d
+        mov     $__NR_futex, %eax
+        syscall
+        .globl  kaon__gate_process_wait
+        .hidden kaon__gate_process_wait
+kaon__gate_process_wait:
+        movl    $0, AT(CONTROL_GUEST_SLEEPS)
+        jmp     look
+
+my_turn:
+        test    %r8d, %r8d
+        je      1f
+        movl    $0, AT(CONTROL_GUEST_SLEEPS)
+1:      cmp     $KAON_TURN_CALL, %eax
+        je      call_again
+        cmp     $KAON_TURN_ENTER, %eax
+        je      enter
+        cmp     $KAON_TURN_PARK, %eax
+        je      park
+        ret
 
 /*
  * Whatever the guest was doing is over. The system call proves to the host that
@@ -354,27 +414,6 @@ initial_state:
         .long   0x1f80
         .skip   512 - 28
         .skip   64
-
-        .balign 8
-        .globl  kaon__gate_process_word
-        .hidden kaon__gate_process_word
-kaon__gate_process_word:
-word:
-        .quad   KAON_PROCESS_WORD
-
-/* Not 0: turns are taken by token. The host's to set, before any guest. */
-        .globl  kaon__gate_process_by_token
-        .hidden kaon__gate_process_by_token
-kaon__gate_process_by_token:
-by_token:
-        .long   0
-
-/* Not 0: the CPU says what of its state is in use, and has AVX. */
-        .globl  kaon__gate_process_knows_use
-        .hidden kaon__gate_process_knows_use
-kaon__gate_process_knows_use:
-knows_use:
-        .long   0
 
 /* struct sock_fprog, and the filter, which the host fills in. */
         .balign 16

@@ -200,6 +200,7 @@ static enum kaon_status enter(struct kaon_call *call, bool first,
     entry.ip = sandbox->image->entry;
     entry.sp = call->memory->stack.high;
     entry.argument = call->memory->mailbox;
+    entry.turn = kaon__memory_turn(call->memory);
     return call->backend->vcpu_enter(call->slot->vcpu, call->memory->space,
                                      fresh, &entry, &sandbox->pointers, exit,
                                      call->err);

@@ -141,6 +141,15 @@ static void answer_and_fault(struct kaon_span anything)
 }
 KAON_EXPORT(answer_and_fault, void, bytes);
 
+static uint64_t chance(uint64_t *seed)
+{
+    uint64_t x = *seed += UINT64_C(0x9e3779b97f4a7c15);
+
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
 /* Flips the turn by chance, changes frames by chance, now and then pauses. */
 static void flip(struct kaon_span anything, uint64_t seed, uint32_t times)
 {
@@ -148,11 +157,8 @@ static void flip(struct kaon_span anything, uint64_t seed, uint32_t times)
     volatile uint32_t *turn = turn_of(anything.data);
 
     for (uint32_t i = 0; i < times; i++) {
-        uint64_t x = seed += UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t x = chance(&seed);
 
-        x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-        x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-        x ^= x >> 31;
         mailbox->frame.kind = x >> 8 & 7 ? KAON_FRAME_HOST_CALL : x & 15;
         mailbox->frame.count = (uint32_t)(x >> 16 & 3);
         mailbox->frame.slots = x >> 20 & 1 ? 1024 : (uint32_t)(x >> 32);
@@ -163,6 +169,33 @@ static void flip(struct kaon_span anything, uint64_t seed, uint32_t times)
     stay();
 }
 KAON_EXPORT(flip, void, bytes, u64, u32);
+
+/* Writes by chance to what else a process and its host go by; and returns as
+ * it should, if it gets there. */
+static void flip_control(struct kaon_span anything, uint64_t control,
+                         uint64_t seed, uint32_t times)
+{
+    volatile uint32_t *turn = turn_of(anything.data);
+    volatile uint32_t *words = (void *)control;
+
+    for (uint32_t i = 0; i < times; i++) {
+        uint64_t x = chance(&seed);
+        uint32_t small = (uint32_t)(x >> 40 & 7);
+
+        switch (x & 7) {
+        case 0: *turn = small; break;
+        case 1: words[0] = small; break;                    /* the turn, too */
+        case 2: words[1 + (x >> 8 & 1)] = small & 1; break; /* who sleeps */
+        case 3:
+            words[3] = (uint32_t)(x >> 32) >> small * 4; /* looks */
+            break;
+        case 4: words[6 + (x >> 8) % 10] = (uint32_t)(x >> 30); break;
+        default: words[16 + (x >> 8) % 12] = small; break; /* the reason, ... */
+        }
+        pause_for(x >> 50 & 63);
+    }
+}
+KAON_EXPORT(flip_control, void, bytes, u64, u64, u32);
 
 static uint64_t add(uint64_t a, uint64_t b)
 {

@@ -313,12 +313,20 @@ static void the_gates_system_calls_serve_nothing_else(void **state)
         for (uint64_t op = 0; op < 16; op++) { /* futexes of other kinds */
             go(&stage, &out, places[i], SYS_futex, CONTROL, op | 128, 1, 0);
             assert_shut(&out, op, KAON_FAULT_OPCODE, places[i]);
-            go(&stage, &out, places[i], SYS_futex, CONTROL + 4, op, 1, 0);
+            go(&stage, &out, places[i], SYS_futex, CONTROL, op, 1, 0);
             assert_shut(&out, op, KAON_FAULT_OPCODE, places[i]);
-            go(&stage, &out, places[i], SYS_futex, CONTROL, op, 2, 0);
+            go(&stage, &out, places[i], SYS_futex, CONTROL + 4, op, 1, room);
             assert_shut(&out, op, KAON_FAULT_OPCODE, places[i]);
-            go(&stage, &out, places[i], SYS_futex, CONTROL, op, 0, room);
-            assert_shut(&out, op, KAON_FAULT_OPCODE, places[i]);
+            for (uint64_t at = CONTROL + 4; at <= CONTROL + 8; at += 4) {
+                if (at == (op ? CONTROL + 8 : CONTROL + 4))
+                    continue; /* to wait (0) or to wake (1): is made */
+                go(&stage, &out, places[i], SYS_futex, at, op, 1, 0);
+                assert_shut(&out, op, KAON_FAULT_OPCODE, places[i]);
+            }
+            for (uint64_t at = CONTROL + 4; at <= CONTROL + 8; at += 4) {
+                go(&stage, &out, places[i], SYS_futex, at, op, 2, 0);
+                assert_shut(&out, op, KAON_FAULT_OPCODE, places[i]);
+            }
         }
         go(&stage, &out, places[i], SYS_rt_sigreturn, 0, 0, 0, 0);
         assert_shut(&out, 0, KAON_FAULT_OPCODE, places[i]);

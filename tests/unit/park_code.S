@@ -8,6 +8,7 @@
 #include "backend/process/control.h"
 
 #define GUEST_DATA 0x500000
+#define MAILBOX (GUEST_DATA + 0x200)
 #define CONTROL(offset) (KAON_PROCESS_CONTROL + (offset))
 #define TAIL CONTROL(0x800)         /* behind all that is in use there */
 #define DEEP (KAON_PROCESS_STACK + 0x2008)
@@ -17,13 +18,16 @@
         .globl  park_code, park_waits, park_runs_on, park_flickers
         .globl  park_sleeps_stepping, park_parks_stepping, park_leaves_things
         .globl  park_looks, park_proves_stepping, park_touches
-        .globl  park_leaves_nested, park_searches, park_code_end
+        .globl  park_leaves_nested, park_searches, park_runs_on_in_mailbox
+        .globl  park_flickers_in_mailbox, park_prepares
+        .globl  park_prepares_to_park, park_code_end
 
 park_code:
 
 /* As guests should: leaves, again and again. */
 park_waits:
         incq    GUEST_DATA
+        mov     $MAILBOX, %edi
         mov     $KAON_PROCESS_GATE + KAON_GATE_LEAVE_OFFSET, %eax
         call    *%rax
         jmp     park_waits
@@ -49,6 +53,42 @@ park_flickers:
         movl    $0, CONTROL(CONTROL_SPIN)
         jmp     1b
 
+/* The same of one whose turn is in the mailbox. */
+park_runs_on_in_mailbox:
+        movl    $KAON_TURN_HOST, MAILBOX + KAON_GATE_TURN
+1:      incq    GUEST_DATA
+        jmp     1b
+park_flickers_in_mailbox:
+1:      movl    $KAON_TURN_HOST, MAILBOX + KAON_GATE_TURN
+        incq    GUEST_DATA
+        movl    $KAON_TURN_CALL, MAILBOX + KAON_GATE_TURN
+        movl    $KAON_TURN_CALL, CONTROL(CONTROL_TURN)
+        movl    $0, CONTROL(CONTROL_GUEST_SLEEPS)
+        jmp     1b
+
+/* Makes a call of the witness (rdi: where) with all prepared to be called by
+ * the mailbox, in which it is its turn already: as it leaves, or when it is
+ * asked to park. What to write there, the test left in its data. */
+park_prepares_to_park:
+        movl    $KAON_REASON_GATE, CONTROL(CONTROL_REASON)
+        movl    $KAON_TURN_HOST, CONTROL(CONTROL_TURN)
+1:      cmpl    $KAON_TURN_PARK, CONTROL(CONTROL_TURN)
+        jne     1b
+park_prepares:
+        mov     %rdi, %rbx
+        incq    GUEST_DATA
+        movl    $KAON_REASON_GATE, CONTROL(CONTROL_REASON)
+        movl    $KAON_TURN_CALL, MAILBOX + KAON_GATE_TURN
+        movl    $KAON_TURN_CALL, CONTROL(CONTROL_TURN)
+        movl    $0, CONTROL(CONTROL_GUEST_SLEEPS)
+        mov     $MAILBOX, %r9d
+        mov     $1, %r8d
+        mov     $KAON_PROCESS_WITNESS, %edi
+        mov     GUEST_DATA + 64, %rsi
+        mov     $KAON_PROCESS_WITNESS_SIZE, %edx
+        mov     $1, %eax                /* write */
+        jmp     *%rbx
+
 /* Jumps to a system call of the gate (rbx) with the trap flag set, which iretq
  * does for the very next instruction. Its other registers are set. */
 call_stepping:
@@ -68,9 +108,9 @@ park_sleeps_stepping:
         mov     %rdi, %rbx
         movl    $1, CONTROL(CONTROL_GUEST_SLEEPS)
         movl    $KAON_REASON_GATE, CONTROL(CONTROL_REASON)
-        mov     $CONTROL(CONTROL_TURN), %edi
+        mov     $CONTROL(CONTROL_GUEST_SLEEPS), %edi
         xor     %esi, %esi              /* FUTEX_WAIT */
-        mov     $KAON_TURN_HOST, %edx
+        mov     $1, %edx
         xor     %r10d, %r10d
         mov     $202, %eax              /* futex */
         movl    $KAON_TURN_HOST, CONTROL(CONTROL_TURN)

@@ -12,23 +12,29 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <kaon/abi.h>
 
+#include "gate/gate.h"
+
 #define GUEST_CODE UINT64_C(0x400000)
 #define GUEST_DATA UINT64_C(0x500000)
 #define DATA_PAGES 8
+#define MAILBOX 0x200 /* in the data */
 
 extern const unsigned char park_code[], park_code_end[], park_waits[],
     park_runs_on[], park_flickers[], park_sleeps_stepping[],
     park_parks_stepping[], park_leaves_things[], park_looks[],
     park_proves_stepping[], park_touches[], park_leaves_nested[],
-    park_searches[];
+    park_searches[], park_runs_on_in_mailbox[], park_flickers_in_mailbox[],
+    park_prepares[], park_prepares_to_park[];
 
 static const struct kaon_backend *const backend = &kaon__backend_process;
 
@@ -123,6 +129,13 @@ static uint64_t in_gate(const unsigned char *place)
     return KAON_PROCESS_GATE + (uint64_t)(place - kaon__gate_process);
 }
 
+static uint32_t *turn_of(const struct stage *stage)
+{
+    unsigned char *data = (unsigned char *)(uintptr_t)stage->words;
+
+    return (uint32_t *)(void *)(data + MAILBOX + KAON_GATE_TURN);
+}
+
 static struct kaon_exit
 enter_with(struct stage *stage, const unsigned char *guest, uint64_t argument)
 {
@@ -130,6 +143,7 @@ enter_with(struct stage *stage, const unsigned char *guest, uint64_t argument)
         .ip = GUEST_CODE + (uint64_t)(guest - park_code),
         .sp = GUEST_DATA + KAON_PAGE_SIZE,
         .argument = argument,
+        .turn = turn_of(stage),
     };
     const struct kaon_thread_pointers pointers = { 0 };
     struct kaon_exit exit = { 0 };
@@ -440,6 +454,25 @@ static void nothing_of_the_last_use_is_seen_after_parking(void **state)
     stage_close(&stage);
 }
 
+/* That it is still is asked for to clean it: it counts as parked. */
+static void nothing_of_one_that_was_found_still_is_seen(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        park_alive(&stage, park_waits);
+        assert_leaves(&stage, park_leaves_things);
+        if (!backend->space_is_still(stage.machine, stage.space))
+            continue;
+        memset((void *)(uintptr_t)stage.words, 0x55, 64);
+        assert_leaves(&stage, park_looks);
+        assert_nothing_left(&stage);
+    }
+    stage_close(&stage);
+}
+
 static void nothing_of_the_last_use_is_seen_in_another_process(void **state)
 {
     struct stage stage;
@@ -467,6 +500,155 @@ static void what_the_last_use_left_is_seen_without_parking(void **state)
     assert_leaves(&stage, park_looks);
     for (int i = 1; i <= 3; i++)
         assert_int_not_equal(stage.words[i], 0);
+    stage_close(&stage);
+}
+
+/* ---- Turns in the mailbox ---------------------------------------------- */
+
+/* Calls it until its turns are there; `spin` looks before it sleeps. */
+static void call_in_mailbox(struct stage *stage, uint32_t spin)
+{
+    const struct kaon_control *control = space_of(stage->space)->control;
+
+    backend->space_spin(stage->machine, stage->space, spin);
+    for (int i = 0; i < 20 || control->turn != KAON_TURN_CALL; i++) {
+        assert_in_range(i, 0, 40);
+        assert_leaves(stage, park_waits);
+    }
+    assert_ptr_equal(space_of(stage->space)->near, turn_of(stage));
+}
+
+/* What the host does not write, the CPU that runs the guest need not ask it
+ * for: here, it cannot. That it looks for long is not to count as never. */
+static void a_call_in_a_row_leaves_the_control_page_alone(void **state)
+{
+    struct kaon_control *control;
+    struct stage stage;
+    uint64_t before;
+
+    (void)state;
+    skip_by_token();
+    stage_open(&stage);
+    for (int use = 0; use < 3; use++) {
+        call_in_mailbox(&stage, UINT32_MAX);
+        control = space_of(stage.space)->control;
+        assert_int_equal(mprotect(control, KAON_PAGE_SIZE, PROT_READ), 0);
+        before = stage.words[0];
+        for (uint64_t i = 1; i <= 1000; i++) {
+            assert_leaves(&stage, park_waits);
+            assert_int_equal(stage.words[0], before + i);
+        }
+        assert_int_equal(
+            mprotect(control, KAON_PAGE_SIZE, PROT_READ | PROT_WRITE), 0);
+        sleep_ms(10);
+        assert_int_equal(control->guest_sleeps, 0);
+        park(&stage);
+        assert_stands_still(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void await_sleep(const struct stage *stage)
+{
+    const volatile struct kaon_control *control =
+        space_of(stage->space)->control;
+
+    for (int ms = 0; !control->guest_sleeps; ms++) {
+        assert_in_range(ms, 0, 30000);
+        sleep_ms(1);
+    }
+}
+
+static void a_guest_that_sleeps_by_the_mailbox_is_woken_and_parked(void **state)
+{
+    struct stage stage;
+    uint64_t before;
+    int process;
+
+    (void)state;
+    skip_by_token();
+    stage_open(&stage);
+    for (int use = 0; use < 10; use++) {
+        call_in_mailbox(&stage, 1);
+        for (uint64_t i = 1; i <= 5; i++) {
+            before = stage.words[0];
+            await_sleep(&stage);
+            assert_leaves(&stage, park_waits);
+            assert_int_equal(stage.words[0], before + 1);
+        }
+        await_sleep(&stage);
+        process = process_of(&stage);
+        park(&stage);
+        assert_stands_still(&stage);
+        if (process_of(&stage) >= 0) /* it had a CPU to answer on */
+            assert_int_equal(process_of(&stage), process);
+        assert_leaves(&stage, park_looks);
+        assert_nothing_left(&stage);
+        assert_null(space_of(stage.space)->near);
+    }
+    stage_close(&stage);
+}
+
+static void assert_ended_in_mailbox(const unsigned char *guest)
+{
+    struct stage stage;
+
+    skip_by_token();
+    stage_open(&stage);
+    for (int i = 0; i < 5; i++) {
+        call_in_mailbox(&stage, 0);
+        assert_leaves(&stage, guest);
+        park(&stage);
+        assert_int_equal(process_of(&stage), -1);
+        assert_stands_still(&stage);
+        assert_leaves(&stage, park_looks); /* in another process */
+        assert_nothing_left(&stage);
+        park(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void a_guest_that_lies_in_the_mailbox_is_ended(void **state)
+{
+    (void)state;
+    assert_ended_in_mailbox(park_runs_on_in_mailbox);
+    assert_ended_in_mailbox(park_flickers_in_mailbox);
+}
+
+static void use_prepared(struct stage *stage, const unsigned char *guest,
+                         const unsigned char *place)
+{
+    uint64_t before = stage->words[0];
+    int process = process_of(stage);
+
+    stage->words[8] = in_gate(kaon__gate_process_word);
+    assert_int_equal(enter_with(stage, guest, in_gate(place) - 2).kind,
+                     KAON_EXIT_GATE);
+    park(stage);
+    assert_in_range(stage->words[0], before, before + 1);
+    assert_stands_still(stage);
+    if (process_of(stage) >= 0)
+        assert_int_equal(process_of(stage), process);
+    assert_leaves(stage, park_looks);
+    assert_nothing_left(stage);
+}
+
+/* From the witness's call on, the mailbox counts for nothing. */
+static void what_is_prepared_in_the_mailbox_sets_nobody_loose(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    skip_by_token();
+    stage_open(&stage);
+    for (int i = 0; i < 20; i++) {
+        park_alive(&stage, park_waits); /* from now on, it is to prove */
+        use_prepared(&stage, park_prepares, kaon__gate_process_proved);
+        call_in_mailbox(&stage, 0); /* and not any more */
+        use_prepared(&stage, park_prepares_to_park, kaon__gate_process_parked);
+        call_in_mailbox(&stage, 0);
+        use_prepared(&stage, park_prepares_to_park, kaon__gate_process_proved);
+    }
     stage_close(&stage);
 }
 
@@ -848,8 +1030,13 @@ TESTS(TEST(a_guest_that_waits_is_parked_and_goes_on),
       TEST(a_guest_that_leaves_with_a_trap_to_come_is_no_trouble),
       TEST(what_the_last_use_wrote_of_waiting_is_forgotten),
       TEST(nothing_of_the_last_use_is_seen_after_parking),
+      TEST(nothing_of_one_that_was_found_still_is_seen),
       TEST(nothing_of_the_last_use_is_seen_in_another_process),
       TEST(what_the_last_use_left_is_seen_without_parking),
+      TEST(a_call_in_a_row_leaves_the_control_page_alone),
+      TEST(a_guest_that_sleeps_by_the_mailbox_is_woken_and_parked),
+      TEST(a_guest_that_lies_in_the_mailbox_is_ended),
+      TEST(what_is_prepared_in_the_mailbox_sets_nobody_loose),
       TEST(a_parked_process_that_was_killed_is_replaced),
       TEST(a_parked_process_that_gets_a_signal_is_parked_still),
       TEST(a_signal_while_parked_leaves_nothing_anywhere),

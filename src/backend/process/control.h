@@ -37,7 +37,10 @@
  *     PARK    the gate's, not the guest's: park.c
  *     RESUME  it left through the gate, and goes on
  *     CALL    it left through the gate, and is to be entered again: it keeps
- *             what no function expects anything of, and what it has already
+ *             what no function expects anything of, and what it has already.
+ *             As long as this stands here, and it has nothing to prove, it
+ *             hands over in the mailbox, and waits for the next turn there:
+ *             KAON_GATE_TURN, with the values of this list
  */
 #define KAON_TURN_HOST 0
 #define KAON_TURN_ENTER 1
@@ -52,7 +55,7 @@
 #define KAON_REASON_PARKED 4
 
 /* Offsets in the control page, for assembly. What a call needs that goes well
- * is in the first two lines of the cache. */
+ * is in the first two lines of the cache; in a row, it writes none of it. */
 #define CONTROL_TURN 0
 #define CONTROL_GUEST_SLEEPS 4
 #define CONTROL_HOST_SLEEPS 8
@@ -79,7 +82,7 @@
 #include <stdint.h>
 
 struct kaon_control {
-    uint32_t turn; /* a futex; the next two say who sleeps on it */
+    uint32_t turn; /* the next two, futexes, say who sleeps till it changes */
     uint32_t guest_sleeps;
     uint32_t host_sleeps;
     uint32_t spin;  /* how often to look before sleeping */

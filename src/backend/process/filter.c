@@ -75,7 +75,7 @@ static void allow(struct program *p)
 static void wake(struct program *p)
 {
     require64(p, FIELD(instruction_pointer), place(kaon__gate_process_wake));
-    require64(p, FIELD(args[0]), KAON_PROCESS_CONTROL + CONTROL_TURN);
+    require64(p, FIELD(args[0]), KAON_PROCESS_CONTROL + CONTROL_HOST_SLEEPS);
     require64(p, FIELD(args[2]), 1);
     allow(p);
 }
@@ -83,8 +83,8 @@ static void wake(struct program *p)
 static void wait(struct program *p)
 {
     require64(p, FIELD(instruction_pointer), place(kaon__gate_process_wait));
-    require64(p, FIELD(args[0]), KAON_PROCESS_CONTROL + CONTROL_TURN);
-    require64(p, FIELD(args[2]), KAON_TURN_HOST);
+    require64(p, FIELD(args[0]), KAON_PROCESS_CONTROL + CONTROL_GUEST_SLEEPS);
+    require64(p, FIELD(args[2]), 1);
     require64(p, FIELD(args[3]), 0);
     allow(p);
 }

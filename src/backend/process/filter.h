@@ -3,14 +3,13 @@
  * The seccomp filter of a sandbox's process.
  *
  * Allowed are three system calls, each from the instructions of the gate that
- * make it, with the arguments that it has there: waking and waiting on the
- * control page's turn (in one place each), and writing a constant to the one
- * descriptor that there is (in two: parking, and leaving). Or, where turns are
- * taken by token, two: that writing, in another place, and reading a token from
- * a second descriptor. Any other, by any
- * entry (int 0x80, x32), is not made but becomes a SIGSYS: a fault. Not even
- * returning from a signal is allowed, with which a guest could block signals
- * or move its signal stack.
+ * make it, with the arguments that it has there: waking the host, and waiting
+ * to be woken (in one place each, on a word each), and writing a constant to
+ * the one descriptor that there is (in two: parking, and leaving). Or, where
+ * turns are taken by token, two: that writing, in another place, and reading a
+ * token from a second descriptor. Any other, by any entry (int 0x80, x32), is
+ * not made but becomes a SIGSYS: a fault. Not even returning from a signal is
+ * allowed, with which a guest could block signals or move its signal stack.
  */
 #ifndef KAON_SRC_BACKEND_PROCESS_FILTER_H
 #define KAON_SRC_BACKEND_PROCESS_FILTER_H

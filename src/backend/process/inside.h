@@ -79,6 +79,8 @@ struct process_space {
     bool proves;        /* leaving makes the witness's call */
     bool left;          /* through the gate, as its process says, which is the
                            same since and was not asked to park */
+    uint32_t in_a_row;  /* calls that followed one which left so */
+    uint32_t *near;     /* the turn's other place, or NULL: turn.c */
     uint64_t turns;     /* that its guest was given, and */
     uint64_t calls;     /* that the witness had, since it was forgotten */
     uint32_t spin;      /* how often to look before sleeping */
@@ -194,11 +196,11 @@ bool kaon__process_is_gone(const struct process_space *space);
 void kaon__process_sleep(struct process_space *space, long nanoseconds);
 #define LOOK_NS 20000000
 
-/* Wakes who sleeps on the turn, on whichever side. */
-void kaon__process_wake(struct process_space *space);
-
 /* Gives it away: what for, a KAON_TURN_ says. */
 void kaon__process_give_turn(struct process_space *space, uint32_t to);
+
+/* Has the host find that its turn has come: from any thread. */
+void kaon__process_take_turn(struct process_space *space);
 
 /* Waits for the host's turn; false if it never comes: somebody kicked, or the
  * process is gone. Says whether it slept. */
@@ -222,8 +224,11 @@ void kaon__process_space_spin(struct kaon_machine *machine,
 
 static inline bool kaon__process_my_turn(const struct process_space *space)
 {
-    return __atomic_load_n(&space->control->turn, __ATOMIC_ACQUIRE) ==
-           KAON_TURN_HOST;
+    uint32_t turn = __atomic_load_n(&space->control->turn, __ATOMIC_ACQUIRE);
+
+    if (turn == KAON_TURN_CALL && space->near)
+        turn = __atomic_load_n(space->near, __ATOMIC_ACQUIRE);
+    return turn == KAON_TURN_HOST;
 }
 
 /* ---- Parking ----------------------------------------------------------- */

@@ -15,21 +15,23 @@
  * which is the gate's too: the filter keeps the guest from changing handlers or
  * their stack, and from a return to what a signal interrupted. Both give the
  * turn to the host before they look at it, so that nothing a guest once wrote
- * there counts, and then wait. To park is no way out, so a question that comes
- * late does no harm; the way out is KAON_TURN_ENTER, which the host writes when
- * it enters, after all that the gate goes by then.
+ * there counts, and then wait for a turn in the control page, and nowhere else
+ * (turn.c). To park is no way out, so a question that comes late does no harm;
+ * the way out is KAON_TURN_ENTER, which the host writes when it enters, after
+ * all that the gate goes by then.
  *
  * To be asked takes a hand-over of its own. So a process that was parked once
  * makes the call whenever it leaves through the gate, too (`prove` in the
- * control page), and the host counts the turns that it gives. A guest gets to
- * run once for each, and then can make the call once: to do anything after it
- * takes another turn. Hence as many calls as turns mean that each ended with
- * the call, the last one among them: the process has left for good (`proved`),
- * if it is only given the turn to enter afresh. A trap may still come late, and
- * bring it to the gate's handler. The gate, which alone knows what came before
- * what, enters only if no handler wrote its reason since the host cleared it;
- * and says that it entered, which no guest can, as none runs. If it did not,
- * the host clears all once more, and gives it another turn.
+ * control page), until it was called some times in a row; and the host counts
+ * the turns that it gives. A guest gets to run once for each, and then can make
+ * the call once: to do anything after it takes another turn. Hence as many
+ * calls as turns mean that each ended with the call, the last one among them:
+ * the process has left for good (`proved`), if it is only given the turn to
+ * enter afresh. A trap may still come late, and bring it to the gate's handler.
+ * The gate, which alone knows what came before what, enters only if no handler
+ * wrote its reason since the host cleared it; and says that it entered, which
+ * no guest can, as none runs. If it did not, the host clears all once more, and
+ * gives it another turn.
  *
  * All this is for turns that are taken by looking. Where they are taken by
  * token (token.c), a process whose turn is over stands still, and only the late
@@ -137,6 +139,7 @@ bool kaon__process_space_park(struct kaon_machine *machine,
     if (!kaon__process_is_mine(m))
         return false;
     space->left = false;
+    space->near = NULL;
     if (!stands_still(m, space)) {
         kaon__process_end(space);
         atomic_store(&space->killed, true);

@@ -183,6 +183,7 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
 
     kaon__process_end(space);
     space->touched.known = false;
+    space->near = NULL;
     kaon__process_scrub(m, space);
     *space->control =
         (struct kaon_control){ .turn = KAON_TURN_ENTER, .spin = space->spin };

@@ -23,6 +23,10 @@
 /* How often to meet a trap that comes late: a process has a few at most. */
 #define LATE_MAX 4
 
+/* After so many calls in a row with a proof each, it would have been cheaper to
+ * ask in the end. */
+#define PROOFS_MAX 16
+
 struct kaon_vcpu {
     struct process_machine *machine;
     _Atomic(struct process_space *) space; /* whose process a kick kills */
@@ -210,20 +214,24 @@ static void prepare_afresh(struct kaon_vcpu *vcpu, struct process_space *space,
     control->fs_base = pointers->fs_base;
     control->gs_base = pointers->gs_base;
     control->entered = 0;
+    space->near = NULL;
+    space->in_a_row = 0;
 }
 
 /*
  * Is it as it was when it left? If the guest lies about that, or about what a
  * call finds, then to itself. By token, the gate is to say that it entered.
+ * Who is called may leave by the mailbox.
  */
 static bool may_call(const struct kaon_vcpu *vcpu,
                      const struct process_space *space,
+                     const struct kaon_entry *entry,
                      const struct kaon_thread_pointers *pointers)
 {
     const volatile struct kaon_control *control = space->control;
 
-    return space->left && !vcpu->machine->by_token &&
-           control->fs_base == pointers->fs_base &&
+    return space->left && !space->proved && !vcpu->machine->by_token &&
+           entry->turn && control->fs_base == pointers->fs_base &&
            control->gs_base == pointers->gs_base;
 }
 
@@ -239,7 +247,11 @@ static void enter(struct kaon_vcpu *vcpu, struct process_space *space,
         *exit = (struct kaon_exit){ .kind = KAON_EXIT_KICKED };
         return;
     }
-    if (!may_call(vcpu, space, pointers)) {
+    if (may_call(vcpu, space, entry, pointers)) {
+        if (++space->in_a_row == PROOFS_MAX)
+            space->proves = false;
+        space->near = space->proves ? NULL : entry->turn;
+    } else {
         prepare_afresh(vcpu, space, pointers);
         turn = KAON_TURN_ENTER;
     }
@@ -331,9 +343,7 @@ void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu)
     if (!space || atomic_exchange(&space->killed, true))
         return;
     kaon__launch_kill(space->pidfd);
-    __atomic_exchange_n(&space->control->turn, KAON_TURN_HOST,
-                        __ATOMIC_SEQ_CST);
-    kaon__process_wake(space);
+    kaon__process_take_turn(space);
 }
 
 void kaon__process_vcpu_unkick(struct kaon_vcpu *vcpu)

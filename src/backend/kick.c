@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "host/error.h"
+#include "host/locks.h"
 
 #define SIGNALS 65 /* Linux: 1 to 64 */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users[SIGNALS];
 
 static void do_nothing(int signal)
@@ -58,7 +58,7 @@ enum kaon_status kaon__kick_install(struct kaon_kick *kick,
 {
     enum kaon_status status = KAON_OK;
 
-    pthread_mutex_lock(&lock);
+    kaon__lock(KAON_LOCK_KICK);
     if (!kick->installed) {
         if (users[kick->signal] == 0)
             status = install(kick->signal, err);
@@ -67,7 +67,7 @@ enum kaon_status kaon__kick_install(struct kaon_kick *kick,
             kick->installed = true;
         }
     }
-    pthread_mutex_unlock(&lock);
+    kaon__unlock(KAON_LOCK_KICK);
     return status;
 }
 
@@ -83,10 +83,10 @@ static void uninstall(int number)
 
 void kaon__kick_finish(struct kaon_kick *kick)
 {
-    pthread_mutex_lock(&lock);
+    kaon__lock(KAON_LOCK_KICK);
     if (kick->installed && --users[kick->signal] == 0)
         uninstall(kick->signal);
-    pthread_mutex_unlock(&lock);
+    kaon__unlock(KAON_LOCK_KICK);
 }
 
 void kaon__kick_admit(const struct kaon_kick *kick)

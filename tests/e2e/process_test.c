@@ -3,6 +3,7 @@
 #include "e2e/e2e.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@ struct family {
     struct kaon_image *image;
     int started[2]; /* a pipe that the child writes to when it is there */
     bool ended;
+    atomic_bool enough; /* of the sandboxes that a thread makes, */
+    unsigned made;      /* which it counts */
 };
 
 static int call_as_child(void *user)
@@ -184,6 +187,51 @@ static void a_child_makes_sandboxes_of_its_own(void **state)
     kaon_image_destroy(family.image);
 }
 
+static int make_one(void *user)
+{
+    struct family *family = user;
+    struct kaon_sandbox *sandbox;
+    struct kaon_error err = { 0 };
+    struct kaon_outcome out;
+
+    CHILD_CHECK(kaon_sandbox_create(&sandbox, family->image, NULL, &err) ==
+                KAON_OK);
+    CHILD_CHECK(kaon_call(sandbox, &out, "add",
+                          KAON_ARGS(kaon_i32(1), kaon_i32(2)),
+                          KAON_CALL_OPTS(.deadline_ns = 10000 * MILLISECOND),
+                          &err) == KAON_OK);
+    CHILD_CHECK(out.kind == KAON_RETURNED);
+    kaon_sandbox_destroy(sandbox);
+    return 0;
+}
+
+static void *make_all_the_time(void *user)
+{
+    struct family *family = user;
+
+    while (!atomic_load(&family->enough))
+        family->made += make_one(family) == 0;
+    return NULL;
+}
+
+/* Whatever the parent's other threads are about to do, and have locked. */
+static void a_child_makes_one_whatever_its_parent_does(void **state)
+{
+    struct family family = { .image = e2e_image("echo") };
+    pthread_t thread;
+
+    (void)state;
+    if (TSAN)
+        harness_skip("ThreadSanitizer starts no threads after fork()");
+    pthread_create(&thread, NULL, make_all_the_time, &family);
+    for (int i = 0; i < 40; i++)
+        e2e_in_child(make_one, &family, 20);
+    atomic_store(&family.enough, true);
+    pthread_join(thread, NULL);
+    assert_true(family.made > 0);
+    kaon_image_destroy(family.image);
+}
+
 /* ---- Thousands --------------------------------------------------------- */
 
 static void ten_thousand_come_and_go_in_a_domain(void **state)
@@ -243,6 +291,7 @@ static void images_and_sets_come_and_go(void **state)
 TESTS_NEED_KVM(TEST_ROW(29, a_child_cannot_call_its_parent_s_sandboxes),
                TEST_ROW(29, a_child_that_tries_does_not_disturb_its_parent),
                TEST_ROW(29, a_child_makes_sandboxes_of_its_own),
+               TEST_ROW(29, a_child_makes_one_whatever_its_parent_does),
                TEST_ROW(29, ten_thousand_come_and_go_in_a_domain),
                TEST_ROW_LIMIT(29, 240,
                               ten_thousand_come_and_go_in_domains_of_their_own),

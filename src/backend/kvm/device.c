@@ -13,16 +13,16 @@
 
 #include "backend/kvm/inside.h"
 #include "host/error.h"
+#include "host/locks.h"
 
 /*
  * Constant for a running kernel, and slow to ask for (0.3 ms): kept for the
  * process once it has been read in full.
  */
 static struct {
-    pthread_mutex_t lock;
     bool known;
     struct kaon_kvm_facts facts;
-} device = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} device;
 
 static enum kaon_status fail_open(struct kaon_error *err)
 {
@@ -127,10 +127,10 @@ enum kaon_status kaon__kvm_open(int *out, struct kaon_error *err)
 
     if (kvm < 0)
         return fail_open(err);
-    pthread_mutex_lock(&device.lock);
+    kaon__lock(KAON_LOCK_DEVICE);
     if (!device.known)
         status = learn(kvm, err);
-    pthread_mutex_unlock(&device.lock);
+    kaon__unlock(KAON_LOCK_DEVICE);
     if (status)
         close(kvm);
     else

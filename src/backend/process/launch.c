@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "host/error.h"
+#include "host/locks.h"
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -41,14 +41,13 @@
 extern const unsigned char kaon__zygote[], kaon__zygote_end[];
 
 static struct {
-    pthread_mutex_t lock;
     pid_t owner; /* whose zygote it is: not a child's of fork() */
     unsigned users;
     bool running;
     bool was_ours;     /* the last one: a child when it ended */
     int socket, pidfd; /* if running */
     uint64_t last_id;  /* of a request */
-} zygote = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} zygote;
 
 /* ---- Starting it ------------------------------------------------------- */
 
@@ -290,7 +289,7 @@ static void end_zygote(void)
 /* In a child of fork(), the parent's zygote is none of our business. */
 static void lock_own(void)
 {
-    pthread_mutex_lock(&zygote.lock);
+    kaon__lock(KAON_LOCK_ZYGOTE);
     if (zygote.owner == getpid())
         return;
     if (zygote.running) {
@@ -311,7 +310,7 @@ enum kaon_status kaon__launch_open(struct kaon_error *err)
         status = start_zygote(err);
     if (!status)
         zygote.users++;
-    pthread_mutex_unlock(&zygote.lock);
+    kaon__unlock(KAON_LOCK_ZYGOTE);
     return status;
 }
 
@@ -320,7 +319,7 @@ void kaon__launch_close(void)
     lock_own();
     if (--zygote.users == 0)
         end_zygote();
-    pthread_mutex_unlock(&zygote.lock);
+    kaon__unlock(KAON_LOCK_ZYGOTE);
 }
 
 /* ---- Asking it --------------------------------------------------------- */
@@ -438,7 +437,7 @@ enum kaon_status kaon__launch(struct kaon_spawn *spawn, const int *memories,
         if (!status)
             error = ask(spawn, memories, out);
     }
-    pthread_mutex_unlock(&zygote.lock);
+    kaon__unlock(KAON_LOCK_ZYGOTE);
     if (status || !error)
         return status;
     errno = error;
@@ -458,7 +457,7 @@ void kaon__launch_kill(int pidfd)
     /* Once we were another user: its equal may still. */
     lock_own();
     ask(&kill, &pidfd, &none);
-    pthread_mutex_unlock(&zygote.lock);
+    kaon__unlock(KAON_LOCK_ZYGOTE);
 }
 
 /* Our child only if orphans are: for a container's first process. */

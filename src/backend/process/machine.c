@@ -23,6 +23,7 @@
 #include "backend/process/launch.h"
 #include "gate/gate.h"
 #include "host/error.h"
+#include "host/locks.h"
 #include "host/memory_file.h"
 
 #define ATTACH_ALIGN (UINT64_C(1) << 30)
@@ -96,11 +97,10 @@ static void *reserve(int memfd, uint64_t size)
  * are.
  */
 static struct {
-    pthread_mutex_t lock;
     unsigned machines;
     volatile uint64_t *number; /* if there are any */
     uint64_t last;             /* of all ancestors, too */
-} process = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} process;
 
 static volatile uint64_t *map_number(void)
 {
@@ -121,7 +121,7 @@ static uint64_t know_process(void)
 {
     uint64_t number = 0;
 
-    pthread_mutex_lock(&process.lock);
+    kaon__lock(KAON_LOCK_PROCESS);
     if (process.machines == 0)
         process.number = map_number();
     if (process.number) {
@@ -130,18 +130,18 @@ static uint64_t know_process(void)
             *process.number = ++process.last;
         number = *process.number;
     }
-    pthread_mutex_unlock(&process.lock);
+    kaon__unlock(KAON_LOCK_PROCESS);
     return number;
 }
 
 static void forget_process(void)
 {
-    pthread_mutex_lock(&process.lock);
+    kaon__lock(KAON_LOCK_PROCESS);
     if (--process.machines == 0) {
         munmap((void *)(uintptr_t)process.number, KAON_PAGE_SIZE);
         process.number = NULL;
     }
-    pthread_mutex_unlock(&process.lock);
+    kaon__unlock(KAON_LOCK_PROCESS);
 }
 
 bool kaon__process_is_mine(struct process_machine *m)

@@ -134,6 +134,25 @@ static void clear_touched(const struct kaon_memory *memory,
     }
 }
 
+/* Where the state has nothing else. */
+static void copy_region(const struct kaon_memory *memory,
+                        const struct kaon_extent *extent,
+                        const struct kaon_image_region *region)
+{
+    const unsigned char *content = memory->view->image->memory + region->offset;
+
+    for (uint64_t i = 0, pages; i < region->pages; i += pages) {
+        uint64_t address = region->address + i * KAON_PAGE_SIZE;
+
+        pages = kaon__snapshot_reach(memory->state, address);
+        if (pages > region->pages - i)
+            pages = region->pages - i;
+        if (!kaon__snapshot_page(memory->state, address))
+            copy_part(memory, extent, address, pages,
+                      content + i * KAON_PAGE_SIZE);
+    }
+}
+
 /* Many pages, most of them zero and never touched. */
 static void renew_run(struct kaon_memory *memory,
                       const struct kaon_extent *extent)
@@ -142,13 +161,9 @@ static void renew_run(struct kaon_memory *memory,
     const struct kaon_snapshot *state = memory->state;
 
     clear_touched(memory, extent);
-    for (uint32_t i = 0; i < image->region_count; i++) {
-        const struct kaon_image_region *region = &image->regions[i];
-
-        if (region->writable)
-            copy_part(memory, extent, region->address, region->pages,
-                      image->memory + region->offset);
-    }
+    for (uint32_t i = 0; i < image->region_count; i++)
+        if (image->regions[i].writable)
+            copy_region(memory, extent, &image->regions[i]);
     for (uint32_t i = 0; state && i < state->run_count; i++)
         copy_part(memory, extent, state->runs[i].address, state->runs[i].pages,
                   kaon__snapshot_page(state, state->runs[i].address));

@@ -55,6 +55,9 @@
 /* What else it reads there, which is the contract's. */
 #define KAON_GATE_FRAME_KIND 128
 
+/* Flags that no call finds set: ID, AC, NT, DF, TF. */
+#define KAON_GATE_FLAGS 0x244500
+
 #ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>

@@ -6,8 +6,6 @@
 #define FRAME_CALL 1 /* KAON_FRAME_* */
 #define FRAME_BATCH 10
 
-#define FLAGS_TO_CLEAR 0x244500 /* ID, AC, NT, DF, TF */
-
         .section .rodata, "a"
         .balign 64
         .globl  kaon__gate_kvm
@@ -104,7 +102,7 @@ my_turn:
 2:      mov     KAON_GATE_STACK(%rdi), %rsp
         pushfq
         popq    %rax
-        test    $FLAGS_TO_CLEAR, %eax
+        test    $KAON_GATE_FLAGS, %eax
         jnz     4f
 3:      reset_x87
         ldmxcsr initial_state + 24(%rip)

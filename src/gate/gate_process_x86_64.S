@@ -176,9 +176,13 @@ enter:
  */
 call_again:
         mov     AT(CONTROL_SP), %rsp
-        pushq   $2
+        pushfq
+        popq    %rax
+        test    $KAON_GATE_FLAGS, %eax
+        jz      1f
+        pushq   $2                      /* takes longer than to look */
         popfq
-        reset_x87
+1:      reset_x87
         ldmxcsr mxcsr(%rip)
 4:      mov     AT(CONTROL_ARGUMENT), %rdi
         mov     AT(CONTROL_IP), %r11

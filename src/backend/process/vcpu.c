@@ -148,7 +148,7 @@ static void make_sure(struct process_space *space)
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
                 uint32_t turn, struct kaon_exit *exit)
 {
-    bool came, slept = true;
+    bool came = false, slept = true;
 
     *exit = (struct kaon_exit){ 0 };
     space->left = false;
@@ -157,7 +157,10 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
     } else {
         space->turns++;
         kaon__process_give_turn(space, turn);
-        came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
+        if (atomic_load(&vcpu->kicked)) /* which perhaps saw no space */
+            make_sure(space);
+        else
+            came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
     }
     exit->crossed = !slept && space->spin != vcpu->machine->spin;
     if (atomic_load(&vcpu->kicked)) {
@@ -271,6 +274,20 @@ static bool was_missed(const struct process_space *space,
            !space->control->entered;
 }
 
+/*
+ * Either a kick sees the space, or we see the kick: before we enter, or after
+ * the turn was given, by an exchange, which brings the two in order as well as
+ * one here would. But here, it would wait for the mailbox's cache line, which
+ * was just written.
+ */
+static void show(struct kaon_vcpu *vcpu, struct process_space *space)
+{
+    if (vcpu->machine->by_token)
+        atomic_store(&vcpu->space, space);
+    else
+        atomic_store_explicit(&vcpu->space, space, memory_order_relaxed);
+}
+
 enum kaon_status
 kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
                          bool fresh, const struct kaon_entry *entry,
@@ -283,8 +300,7 @@ kaon__process_vcpu_enter(struct kaon_vcpu *vcpu, struct kaon_space handle,
     (void)fresh;
     if (status)
         return status;
-    /* Either a kick sees the space, or this sees the kick. */
-    atomic_store(&vcpu->space, space);
+    show(vcpu, space);
     enter(vcpu, space, entry, pointers, exit);
     for (int i = 0; i < LATE_MAX && was_missed(space, exit); i++) {
         if (atomic_load(&space->killed) || kaon__process_is_gone(space))

@@ -362,8 +362,9 @@ void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu)
     kaon__process_take_turn(space);
 }
 
+/* Nobody kicks it now. Who does it next is told of the vCPU after this. */
 void kaon__process_vcpu_unkick(struct kaon_vcpu *vcpu)
 {
-    atomic_store(&vcpu->kicked, false);
-    atomic_store(&vcpu->space, NULL);
+    atomic_store_explicit(&vcpu->kicked, false, memory_order_release);
+    atomic_store_explicit(&vcpu->space, NULL, memory_order_release);
 }

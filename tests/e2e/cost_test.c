@@ -9,7 +9,8 @@
 
 #include "support/step.h"
 
-#define HOST_LIMIT 750
+/* 700 as gcc has it, 779 as clang does, and some room. */
+#define HOST_LIMIT 850
 
 static struct kaon_sandbox *sandbox;
 static struct kaon_function add;

@@ -400,6 +400,7 @@ static void drop(const struct launched *launched)
 static int ask(struct kaon_spawn *spawn, const int *memories,
                struct launched *out)
 {
+    struct kaon_spawn end_last = { 0 };
     struct kaon_spawned spawned;
 
     if (!zygote.running)
@@ -420,6 +421,7 @@ static int ask(struct kaon_spawn *spawn, const int *memories,
     if (out->pidfd >= 0 && (out->witness >= 0 || !spawn->by_token))
         return 0;
     drop(out); /* the kernel had no place for them here */
+    ask(&end_last, &out->pidfd, out);
     return EMFILE;
 }
 

@@ -27,7 +27,8 @@ struct kaon_spawn {
     uint64_t start;        /* guest addresses in the gate: locks itself in, */
     uint64_t handler;      /* handles each fault */
     uint32_t memory_count; /* descriptors that come with it */
-    uint32_t map_count;    /* 0: kill the process whose pidfd is the memory */
+    uint32_t map_count;    /* 0: kill the process whose pidfd is the memory;
+                              without one, the last that was made */
     uint32_t kept;         /* index of the descriptor that it keeps: its */
     uint32_t by_token;     /* tokens, beside a new witness, or else that */
     uint32_t pipe;         /* a new witness is to be one */

@@ -411,6 +411,28 @@ static void close_all(const int32_t *fds, unsigned count)
             CALL(SYS_close, fds[i], 0, 0, 0);
 }
 
+/* The pidfd of the last child, for a host that did not get it; or -1. */
+static int32_t last = -1;
+
+static void keep_last(int32_t pidfd)
+{
+    close_all(&last, 1);
+    last = pidfd;
+}
+
+/* Until it is gone: it has memory that will be another's. */
+static void end_last(void)
+{
+    struct pollfd end = { .fd = last, .events = POLLIN };
+
+    if (last < 0)
+        return;
+    CALL(SYS_pidfd_send_signal, last, SIGKILL, 0, 0);
+    while (CALL(SYS_poll, &end, 1, -1, 0) == -EINTR)
+        continue;
+    keep_last(-1);
+}
+
 /* Nobody but the child keeps the end of a pipe that is written to. False if
  * its end would not be heard: then there is none, and the next has a pipe. */
 static int spawn_child(const struct kaon_spawn *spawn, const int32_t *fds,
@@ -431,7 +453,7 @@ static int spawn_child(const struct kaon_spawn *spawn, const int32_t *fds,
         CALL(SYS_pidfd_send_signal, pidfd, SIGKILL, 0, 0);
     pipes_only |= !heard;
     close_all(witness, 2);
-    close_all(&pidfd, 1);
+    keep_last(pidfd);
     return heard;
 }
 
@@ -444,6 +466,9 @@ static void serve(const struct kaon_spawn *spawn, const int32_t *fds,
     } else if (spawn->map_count) {
         if (!spawn_child(spawn, fds, zygote))
             spawn_child(spawn, fds, zygote);
+    } else if (spawn->memory_count == 0) {
+        end_last();
+        answer(spawn->id, ESRCH, -1, -1);
     } else {
         CALL(SYS_pidfd_send_signal, fds[0], SIGKILL, 0, 0);
         answer(spawn->id, ESRCH, -1, -1);

@@ -411,13 +411,16 @@ static void close_all(const int32_t *fds, unsigned count)
             CALL(SYS_close, fds[i], 0, 0, 0);
 }
 
-/* The pidfd of the last child, for a host that did not get it; or -1. */
-static int32_t last = -1;
+/* The pidfd of the last child, for a host that did not get it. Both are zero
+ * at first: a section of data would take a page of the library. */
+static int32_t last;
+static int has_last;
 
 static void keep_last(int32_t pidfd)
 {
-    close_all(&last, 1);
+    close_all(&last, (unsigned)has_last);
     last = pidfd;
+    has_last = pidfd >= 0;
 }
 
 /* Until it is gone: it has memory that will be another's. */
@@ -425,7 +428,7 @@ static void end_last(void)
 {
     struct pollfd end = { .fd = last, .events = POLLIN };
 
-    if (last < 0)
+    if (!has_last)
         return;
     CALL(SYS_pidfd_send_signal, last, SIGKILL, 0, 0);
     while (CALL(SYS_poll, &end, 1, -1, 0) == -EINTR)

@@ -184,6 +184,10 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
 bool kaon__process_fits(struct process_machine *m,
                         const struct process_space *space);
 
+/* Tells it to end, so that another takes its place before the guest runs again:
+ * false if it was told before. From any thread. */
+bool kaon__process_kill(struct process_space *space);
+
 /* Kills it, if there is one, and waits until it is gone. */
 void kaon__process_end(struct process_space *space);
 

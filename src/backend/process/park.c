@@ -48,8 +48,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/process/launch.h"
-
 /* Who waits as it should answers in a microsecond, if it has a CPU. */
 #define PARK_SLEEPS 4
 #define PARK_SLEEP_NS 500000
@@ -223,8 +221,6 @@ void kaon__process_space_halt(struct kaon_machine *machine,
 {
     struct process_space *space = space_of(handle);
 
-    if (!kaon__process_is_mine(process_machine(machine)))
-        return;
-    if (!atomic_exchange(&space->killed, true) && space->pidfd >= 0)
-        kaon__launch_kill(space->pidfd);
+    if (kaon__process_is_mine(process_machine(machine)))
+        kaon__process_kill(space);
 }

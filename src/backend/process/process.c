@@ -207,6 +207,15 @@ enum kaon_status kaon__process_launch(struct process_machine *m,
     return status;
 }
 
+bool kaon__process_kill(struct process_space *space)
+{
+    if (atomic_exchange(&space->killed, true))
+        return false;
+    if (space->pidfd >= 0)
+        kaon__launch_kill(space->pidfd);
+    return true;
+}
+
 void kaon__process_end(struct process_space *space)
 {
     if (space->pidfd >= 0)

@@ -17,7 +17,6 @@
 #include <sys/ucontext.h>
 #include <linux/audit.h>
 
-#include "backend/process/launch.h"
 #include "host/error.h"
 
 /* How often to meet a trap that comes late: a process has a few at most. */
@@ -138,13 +137,6 @@ static void read_exit(struct kaon_vcpu *vcpu, const struct process_space *space,
     stopped(exit, "its process handed over for no reason");
 }
 
-/* If the zygote ended, its processes do a little later. */
-static void make_sure(struct process_space *space)
-{
-    if (!atomic_exchange(&space->killed, true))
-        kaon__launch_kill(space->pidfd);
-}
-
 static void run(struct kaon_vcpu *vcpu, struct process_space *space,
                 uint32_t turn, struct kaon_exit *exit)
 {
@@ -158,7 +150,7 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
         space->turns++;
         kaon__process_give_turn(space, turn);
         if (atomic_load(&vcpu->kicked)) /* which perhaps saw no space */
-            make_sure(space);
+            kaon__process_kill(space);
         else
             came = kaon__process_await_turn(space, &vcpu->kicked, &slept);
     }
@@ -169,7 +161,7 @@ static void run(struct kaon_vcpu *vcpu, struct process_space *space,
         read_exit(vcpu, space, exit);
         space->left = exit->kind == KAON_EXIT_GATE;
     } else {
-        make_sure(space);
+        kaon__process_kill(space); /* if the zygote ended, it does later */
         vcpu->registers = (struct kaon_registers){ 0 };
         stopped(exit, "its process was killed");
     }
@@ -356,10 +348,8 @@ void kaon__process_vcpu_kick(struct kaon_vcpu *vcpu)
 
     atomic_store(&vcpu->kicked, true);
     space = atomic_load(&vcpu->space);
-    if (!space || atomic_exchange(&space->killed, true))
-        return;
-    kaon__launch_kill(space->pidfd);
-    kaon__process_take_turn(space);
+    if (space && kaon__process_kill(space))
+        kaon__process_take_turn(space);
 }
 
 /* Nobody kicks it now. Who does it next is told of the vCPU after this. */
